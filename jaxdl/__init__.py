@@ -1,0 +1,32 @@
+"""jaxdl: deep learning as plain functions on JAX.
+
+A layer is two pure functions over explicit pytrees, a model is a layer made of layers, a training step is a pure
+function from (state, batch) to (state, metrics), and whole epochs are one XLA program.
+"""
+
+from jaxdl import combine as combine
+from jaxdl import core as core
+from jaxdl import data as data
+from jaxdl import functional as functional
+from jaxdl import inspect as inspect
+from jaxdl import interop as interop
+from jaxdl import layers as layers
+from jaxdl import losses as losses
+from jaxdl import metrics as metrics
+from jaxdl import train as train
+from jaxdl.combine import residual as residual
+from jaxdl.combine import sequential as sequential
+from jaxdl.core import Layer as Layer
+from jaxdl.core import Ragged as Ragged
+from jaxdl.core import Sum as Sum
+from jaxdl.core import layer as layer
+from jaxdl.core import stateless as stateless
+from jaxdl.train import TrainState as TrainState
+from jaxdl.train import evaluate as evaluate
+from jaxdl.train import fit as fit
+from jaxdl.train import make_step as make_step
+from jaxdl.train import predict as predict
+from jaxdl.train import run as run
+from jaxdl.train import supervised as supervised
+
+__version__ = "0.1.0"

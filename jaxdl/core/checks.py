@@ -1,0 +1,51 @@
+"""Checks of arguments that several rooms share."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxdl.core.errors import bad_type, bad_value
+
+
+def is_int(value: Any) -> bool:
+    """Whether it is an integer and not a bool (``True`` is an ``int`` to Python, never to us)."""
+    return hasattr(value, "__index__") and not isinstance(value, bool) and not getattr(value, "shape", ())
+
+
+def positive_int(call: str, name: str, value: Any) -> int:
+    """The value as an ``int``, or an error that names it."""
+    if not is_int(value) or int(value) < 1:
+        raise bad_value(call, f"{name} must be a positive int", value)
+    return int(value)
+
+
+def fraction(call: str, name: str, value: Any) -> float:
+    """The value as a float in ``[0, 1)``, or an error that names it."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise bad_value(call, f"{name} must be a number from 0 up to, but not including, 1", value)
+    return float(value)
+
+
+def per_axis(call: str, name: str, value: int | Sequence[int], rank: int) -> tuple[int, ...]:
+    """``rank`` positive ints: an int repeated, or a sequence of just that length."""
+    if is_int(value):
+        return (positive_int(call, name, value),) * rank
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != rank:
+        raise bad_value(call, f"{name} must be an int or {rank} ints, one for each spatial axis", value)
+    return tuple(positive_int(call, name, item) for item in value)
+
+
+def sizes(call: str, name: str, value: int | Sequence[int]) -> int | tuple[int, ...]:
+    """An int or a non-empty tuple of ints, all positive: what a constructor can check before it knows the rank."""
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(value):
+        return tuple(positive_int(call, name, item) for item in value)
+    return positive_int(call, name, value)
+
+
+def floating(call: str, name: str, x: Any) -> None:
+    """Raise unless ``x`` is an array (or a spec) of a floating dtype."""
+    if not hasattr(x, "dtype") or not hasattr(x, "shape"):
+        raise bad_type(call, f"{name} must be an array", x)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise bad_type(call, f"{name} must be a floating array", x, f"Did you mean {name}.astype(jnp.float32)?")

@@ -1,0 +1,116 @@
+"""How a combinator treats its children: their names, their keys, their specs, their errors."""
+
+import functools
+import zlib
+from collections.abc import Sequence
+from typing import Any, overload
+
+import jax
+import numpy as np
+
+from jaxdl.core.errors import bad_value, located
+from jaxdl.core.layer import Built, Layer, LayerLike, Params, Part, State, Visit, checked_result, lift
+
+Child = tuple[str, LayerLike]
+
+
+def kind_of(layer: LayerLike) -> str:
+    """The name that an unnamed child takes: a record's kind, or the class name of a layer of one's own."""
+    return layer.kind if isinstance(layer, Layer) else type(layer).__name__
+
+
+def check_name(call: str, name: Any) -> str:
+    """A child's or a leaf's name: not empty, without ``/`` and ``*``, which paths and globs are made of."""
+    if not isinstance(name, str) or not name or "/" in name or "*" in name:
+        raise bad_value(call, "a name must be a non-empty str without '/' and '*'", name)
+    return name
+
+
+def name_children(call: str, children: Sequence[Any]) -> tuple[Child, ...]:
+    """Name each child: as its ``(name, layer)`` pair says, else after its kind (``conv``, ``conv_1``, …)."""
+    named: list[Child] = []
+    seen: dict[str, int] = {}
+    for child in children:
+        if isinstance(child, tuple) and len(child) == 2 and isinstance(child[0], str):
+            named.append((check_name(call, child[0]), lift(call, child[1])))
+            continue
+        layer = lift(call, child)
+        kind = kind_of(layer)
+        count = seen.get(kind, 0)
+        seen[kind] = count + 1
+        named.append((f"{kind}_{count}" if count else kind, layer))
+    names = [name for name, _ in named]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise bad_value(call, "the names of children must differ", f"{', '.join(twice)} more than once in {names}")
+    return tuple(named)
+
+
+@overload
+def child_key(key: None, name: str) -> None: ...
+@overload
+def child_key(key: jax.Array, name: str) -> jax.Array: ...
+def child_key(key: jax.Array | None, name: str) -> jax.Array | None:
+    """The key of the child of that name: ``fold_in(key, crc32(name))``, the same in every process and on every run."""
+    return None if key is None else jax.random.fold_in(key, np.uint32(zlib.crc32(name.encode())))
+
+
+def specs(tree: Any) -> Any:
+    """The tree with a ``ShapeDtypeStruct`` for each array."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+
+
+def build(layer: LayerLike, key: jax.Array, x: Any, visit: Visit | None = None, path: str = "") -> Built:
+    """The layer's parameters and state for inputs like ``x``, and the spec of its output.
+
+    A combinator builds its children one after the other, so that a tree of layers costs one look at each leaf. Output
+    specs come from ``jax.eval_shape``; no layer writes down its output shape.
+
+    **Args** ``visit``: called with each leaf layer as a :class:`Part`; ``path``: where ``layer`` stands in the model.
+    """
+    x = specs(x)
+    if isinstance(layer, Layer) and layer.build is not None:
+        return layer.build(key, x, visit, path)
+    params, state = layer.init(key, x)
+    # The key is needed only to train; the spec is the same in both modes.
+    output, _ = jax.eval_shape(functools.partial(layer.apply, train=False), params, state, x)
+    built = Built(params, state, output)
+    if visit is not None:
+        visit(Part(path, layer, x, built))
+    return built
+
+
+class Children:
+    """The named children of one combinator, built and applied one at a time, with names, keys and path notes.
+
+    ``kind`` is the combinator's own, for the notes.
+    """
+
+    def __init__(self, kind: str, children: Sequence[Any]):
+        self.kind = kind
+        self.named = name_children(kind, children)
+
+    def build_one(
+        self, child: Child, key: jax.Array, x: Any, visit: Visit | None, path: str, params: Params, state: State
+    ) -> Any:
+        """Build a child, put its parameters and state (if it has any) under its name, and give its output's spec."""
+        name, layer = child
+        with located(self.kind, name, x):
+            built = build(layer, child_key(key, name), x, visit, f"{path}/{name}" if path else name)
+        if built.params:
+            params[name] = built.params
+        if built.state:
+            state[name] = built.state
+        return built.output
+
+    def apply_one(
+        self, child: Child, params: Params, state: State, x: Any, new_state: State, *, train: bool, key: Any
+    ) -> Any:
+        """Apply a child to ``x``, put its new state (if it has any) under its name, and give its output."""
+        name, layer = child
+        with located(self.kind, name, x):
+            result = layer.apply(params.get(name, {}), state.get(name, {}), x, train=train, key=child_key(key, name))
+            y, child_state = checked_result(name, result)
+        if child_state:
+            new_state[name] = child_state
+        return y

@@ -1,0 +1,365 @@
+"""What a layer is: two pure functions over explicit pytrees, and the small record that holds them.
+
+The contract::
+
+    init(key, x)                                  -> (params, state)
+    apply(params, state, x, *, train, key=None)   -> (y, state)
+
+- ``x`` is an array or a ``jax.ShapeDtypeStruct``, or a pytree of them. ``init`` reads shapes and dtypes, never values.
+- ``params`` and ``state`` are nested dicts with ``str`` keys and array leaves; a layer that has none gives ``{}``.
+- ``apply`` always returns two results. The new state has the tree, shapes and dtypes of the old one.
+- ``train`` is a Python bool, by keyword, without a default. Under a transform, bind it first:
+  ``jax.jit(partial(layer.apply, train=True))``. There is no other mode flag and there are no ``**kwargs``.
+- ``key`` is needed only by layers that draw random numbers while they train.
+- A state leaf named ``aux_loss`` is added to the loss by :func:`jaxdl.supervised`, and reset after each step.
+- What only decoding needs is not state; it is an argument and a result of its own.
+
+Anything with these two methods is a layer: the record :class:`Layer` that the decorators make, or a frozen dataclass.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, ParamSpec, Protocol, overload
+
+import jax
+
+from jaxdl.core.errors import bad_type, spelled_out
+from jaxdl.core.ragged import Ragged
+
+P = ParamSpec("P")
+Params = dict[str, Any]
+State = dict[str, Any]
+
+
+class Init(Protocol):
+    """``init(key, x) -> (params, state)``: fresh parameters and state for inputs shaped like ``x``."""
+
+    def __call__(self, key: jax.Array, x: Any, /) -> tuple[Params, State]: ...
+
+
+class Apply(Protocol):
+    """``apply(params, state, x, *, train, key=None) -> (y, state)``: the layer's function, pure."""
+
+    def __call__(
+        self, params: Params, state: State, x: Any, /, *, train: bool, key: jax.Array | None = None
+    ) -> tuple[Any, State]: ...
+
+
+class LayerLike(Protocol):
+    """Whatever has ``init`` and ``apply`` as the contract above states them, and can be hashed."""
+
+    @property
+    def init(self) -> Init: ...
+
+    @property
+    def apply(self) -> Apply: ...
+
+
+class Built(NamedTuple):
+    """What a layer makes of an input spec: its parameters, its state and the spec of its output."""
+
+    params: Params
+    state: State
+    output: Any
+
+
+class Part(NamedTuple):
+    """One leaf layer of a model as :func:`jaxdl.core.build` met it, in order: for summaries."""
+
+    path: str
+    layer: LayerLike
+    input: Any
+    built: Built
+
+
+Visit = Callable[[Part], None]
+
+
+class Build(Protocol):
+    """A combinator's ``init`` that also gives the output spec, so that nesting costs linear time."""
+
+    def __call__(self, key: jax.Array, x: Any, visit: Visit | None, path: str, /) -> Built: ...
+
+
+@dataclass(frozen=True, repr=False)
+class Layer:
+    """The record of a layer: ``init``, ``apply``, its kind and its arguments.
+
+    Two layers built alike are equal and hash alike, so that a compiled program finds its twin; ``repr`` shows the
+    constructor call. Make one with :func:`layer` or :func:`stateless`.
+
+    **Fields** ``kind``: the constructor's name; ``args``: the arguments it was given, by name (those of a ``*args``
+    under an empty name); ``init``, ``apply``: the contract of this module; ``build``: only combinators have it;
+    ``identity``: what equality compares.
+    """
+
+    kind: str
+    args: tuple[tuple[str, Any], ...] = field(compare=False)
+    init: Init = field(compare=False)
+    apply: Apply = field(compare=False)
+    identity: Any
+    build: Build | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        return call_text(self.kind, self.args)
+
+
+class Lifted(Layer):
+    """A bare function as a layer without parameters; it prints as the function's name."""
+
+    def __repr__(self) -> str:
+        return function_text(self.args[0][1])
+
+
+def function_name(function: Any) -> str:
+    """What a function is called: a partial after the function it wraps, a lambda ``lambda``."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "__name__", None) or type(function).__name__
+    return name.strip("<>")
+
+
+def function_text(value: Any) -> str:
+    """A value as a reader would write it: functions by name, partials with what they bind, all else by ``repr``."""
+    if isinstance(value, functools.partial):
+        bound = [*map(function_text, value.args), *(f"{k}={function_text(v)}" for k, v in value.keywords.items())]
+        return f"partial({', '.join([function_text(value.func), *bound])})"
+    if isinstance(value, tuple) and type(value) is tuple:
+        return f"({', '.join(map(function_text, value))}{',' * (len(value) == 1)})"
+    if isinstance(value, type) or (callable(value) and not hasattr(value, "apply")):
+        return function_name(value)
+    return repr(value)
+
+
+def call_text(kind: str, args: Sequence[tuple[str, Any]], width: int = 100) -> str:
+    """``kind(name=value, …)`` on one line, or one argument a line where that is longer than ``width``."""
+    items = [f"{name}={function_text(value)}" if name else function_text(value) for name, value in args]
+    line = f"{kind}({', '.join(items)})"
+    if len(line) <= width and "\n" not in line:
+        return line
+    body = "".join(f"    {item},\n".replace("\n", "\n    ").removesuffix("    ") for item in items)
+    return f"{kind}(\n{body})"
+
+
+class _Same:
+    """Equal to itself alone: what an argument that cannot be hashed contributes to a layer's identity."""
+
+    def __init__(self, value: Any):
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def identity(value: Any) -> Any:
+    """What makes two arguments the same: hashable, exact in type (``1``, ``1.0`` and ``True`` differ).
+
+    Containers and partials are taken apart; what cannot be hashed, such as an array, is the same as itself alone.
+    """
+    if isinstance(value, functools.partial):
+        return ("partial", identity(value.func), identity(value.args), identity(value.keywords))
+    if isinstance(value, dict):
+        return (type(value), tuple((name, identity(item)) for name, item in value.items()))
+    if isinstance(value, list | tuple):
+        return (tuple, tuple(map(identity, value)))
+    try:
+        hash(value)
+    except TypeError:
+        return _Same(value)
+    return (type(value), value)
+
+
+def _described(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """The arguments of a call, by name; those of a ``*args`` one by one under an empty name."""
+    signature = inspect.signature(make)
+    items: list[tuple[str, Any]] = []
+    for name, value in signature.bind(*args, **kwargs).arguments.items():
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            items += [("", item) for item in value]
+        elif kind is inspect.Parameter.VAR_KEYWORD:
+            items += value.items()
+        else:
+            items.append((name, tuple(value) if isinstance(value, list) else value))
+    return tuple(items)
+
+
+def check_train(call: str, train: Any) -> None:
+    """Raise unless ``train`` is a Python bool."""
+    if isinstance(train, jax.core.Tracer):
+        raise bad_type(
+            call,
+            "train must be a Python bool, known before the function is traced",
+            "a traced value",
+            "Did you mean jax.jit(partial(layer.apply, train=True))?",
+        )
+    if not isinstance(train, bool):
+        raise bad_type(call, "train must be True or False", train)
+
+
+def checked_result(call: str, result: Any) -> tuple[Any, State]:
+    """What ``apply`` returned, if that is ``(y, state)``; else an error that says so."""
+    if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], dict):
+        raise bad_type(call, "apply must return two results, (y, state), where state is a dict", result)
+    return result
+
+
+def _record(make: Callable[..., Any], args: Any, kwargs: Any, build: bool) -> Layer:
+    kind = make.__name__
+    try:
+        described = _described(make, args, kwargs)
+    except TypeError:
+        make(*args, **kwargs)  # Python's own message names the function; the signature's does not.
+        raise
+    call = call_text(kind, described)
+    call = f"{kind}(…)" if "\n" in call else call
+    with spelled_out(kind, call):
+        first, raw_apply = make(*args, **kwargs)
+
+    def apply(params: Params, state: State, x: Any, *, train: bool, key: jax.Array | None = None) -> tuple[Any, State]:
+        check_train(call, train)
+        with spelled_out(kind, call):
+            return checked_result(call, raw_apply(params, state, x, train=train, key=key))
+
+    def init(key: jax.Array, x: Any) -> tuple[Params, State]:
+        with spelled_out(kind, call):
+            params, state = first(key, x, None, "")[:2] if build else first(key, x)
+        return params, state
+
+    for function in (init, apply):
+        function.__qualname__ = f"{kind}.{function.__name__}"
+        function.__doc__ = make.__doc__
+    return Layer(kind, described, init, apply, (make, identity(described)), first if build else None)
+
+
+def layer(make: Callable[P, tuple[Init, Apply]]) -> Callable[P, Layer]:
+    """Make a layer constructor of a function that returns ``(init, apply)``.
+
+    The function's name becomes the layer's kind, its bound arguments the layer's arguments.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> @layer
+        ... def noise(scale):
+        ...     def init(key, x):
+        ...         return {}, {}
+        ...     def apply(params, state, x, *, train, key=None):
+        ...         return (x + scale * jax.random.normal(key, x.shape) if train else x), state
+        ...     return init, apply
+        >>> noise(0.1), noise(0.1) == noise(scale=0.1)
+        (noise(scale=0.1), True)
+    """
+
+    @functools.wraps(make)
+    def construct(*args: P.args, **kwargs: P.kwargs) -> Layer:
+        return _record(make, args, kwargs, build=False)
+
+    return construct
+
+
+def combinator(make: Callable[P, tuple[Build, Apply]]) -> Callable[P, Layer]:
+    """Like :func:`layer`, for a function that returns ``(build, apply)``: its ``build`` also gives the output spec."""
+
+    @functools.wraps(make)
+    def construct(*args: P.args, **kwargs: P.kwargs) -> Layer:
+        return _record(make, args, kwargs, build=True)
+
+    return construct
+
+
+@overload
+def stateless(make: Callable[P, tuple[Callable[..., Params], Callable[..., Any]]]) -> Callable[P, Layer]: ...
+@overload
+def stateless(
+    *, positionwise: bool
+) -> Callable[[Callable[P, tuple[Callable[..., Params], Callable[..., Any]]]], Callable[P, Layer]]: ...
+def stateless(make: Any = None, *, positionwise: bool = True) -> Any:
+    """Lift ``init(key, x) -> params`` and ``apply(params, x) -> y`` into the layer contract.
+
+    Most layers of one's own need no more. Over a :class:`Ragged` input they act on ``.x`` and keep the lengths, for
+    which each position must be treated alone; ``@stateless(positionwise=False)`` says that it is not so, and makes a
+    ragged input an error.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> @stateless
+        ... def scale():
+        ...     def init(key, x):
+        ...         return {"gain": jnp.ones(x.shape[-1])}
+        ...     def apply(params, x):
+        ...         return x * params["gain"]
+        ...     return init, apply
+        >>> params, state = scale().init(jax.random.key(0), jnp.ones((2, 3)))
+        >>> scale().apply(params, state, jnp.ones((2, 3)), train=False)[0].shape
+        (2, 3)
+    """
+    if make is None:
+        return functools.partial(stateless, positionwise=positionwise)
+
+    @functools.wraps(make)
+    def contract(*args: Any, **kwargs: Any) -> tuple[Init, Apply]:
+        simple_init, simple_apply = make(*args, **kwargs)
+        kind = make.__name__
+
+        def init(key: jax.Array, x: Any, /) -> tuple[Params, State]:
+            return simple_init(key, positions(kind, x, positionwise)), {}
+
+        def apply(
+            params: Params, state: State, x: Any, /, *, train: bool, key: jax.Array | None = None
+        ) -> tuple[Any, State]:
+            y = simple_apply(params, positions(kind, x, positionwise))
+            return (Ragged(y, x.lengths) if isinstance(x, Ragged) else y), state
+
+        return init, apply
+
+    return layer(contract)
+
+
+def positions(kind: str, x: Any, positionwise: bool = True) -> Any:
+    """The array under a ragged batch, for a layer that treats each position alone; an error for one that does not."""
+    if not isinstance(x, Ragged):
+        return x
+    if not positionwise:
+        raise bad_type(kind, "input must be an array: this layer mixes positions", f"Ragged {x.x.dtype}{x.x.shape}")
+    return x.x
+
+
+def no_params(key: jax.Array, x: Any) -> Params:
+    """The ``init`` of a stateless layer that has no parameters."""
+    return {}
+
+
+_FOREIGN = {"flax", "equinox", "torch", "keras", "haiku"}
+
+
+def lift(call: str, value: Any) -> LayerLike:
+    """A layer as it is; a bare function of arrays as a layer without parameters, named after the function."""
+    if isinstance(value, Layer):
+        return value
+    home = {cls.__module__.partition(".")[0] for cls in type(value).__mro__}
+    if home & _FOREIGN and not isinstance(value, functools.partial):
+        raise bad_type(
+            call,
+            "each child must be a layer or a function of arrays",
+            f"{function_text(value)}, a module of {', '.join(sorted(home & _FOREIGN))} that keeps its own parameters",
+            "Write it as a layer (init, apply); jaxdl.interop is the room for other libraries' weights",
+        )
+    if hasattr(value, "init") and hasattr(value, "apply"):
+        return value
+    if not callable(value) or isinstance(value, type):
+        raise bad_type(call, "each child must be a layer, a function of arrays, or a (name, layer) pair", value)
+
+    def init(key: jax.Array, x: Any, /) -> tuple[Params, State]:
+        return {}, {}
+
+    def apply(
+        params: Params, state: State, x: Any, /, *, train: bool, key: jax.Array | None = None
+    ) -> tuple[Any, State]:
+        return (Ragged(value(x.x), x.lengths) if isinstance(x, Ragged) else value(x)), state
+
+    return Lifted(function_name(value), (("function", value),), init, apply, identity(value))

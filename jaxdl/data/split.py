@@ -1,0 +1,67 @@
+"""Splits and normalisation without leakage from the test part."""
+
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+from jaxdl.core import bad_value
+from jaxdl.core.extras import need
+
+Tree = TypeVar("Tree")
+
+
+def count_examples(call: str, data: Any) -> int:
+    """The common length of all leaves of a data set, or an error that names them."""
+    leaves = jax.tree.leaves_with_path(data)
+    if not leaves or not all(getattr(leaf, "shape", ()) for _, leaf in leaves):
+        raise bad_value(call, "data must be arrays with the examples along the first axis", data)
+    lengths = {jax.tree_util.keystr(path): int(leaf.shape[0]) for path, leaf in leaves}
+    if len(set(lengths.values())) != 1:
+        raise bad_value(call, "all arrays must have the same number of examples", f"{lengths}")
+    return next(iter(lengths.values()))
+
+
+def split(data: Tree, test: float, *, seed: int = 0, stratify: bool = True) -> tuple[Tree, Tree]:
+    """Two parts of a data set that share no example: what to train on, and a share ``test`` that is held out.
+
+    **Args** ``data``: a pytree of arrays; ``stratify``: keep the proportions of the classes in ``data["y"]``.
+
+    Example:
+        >>> import numpy as np
+        >>> data = {"x": np.arange(10.0)[:, None], "y": np.array([0, 1] * 5)}
+        >>> train, test = split(data, 0.4)
+        >>> sorted(test["y"].tolist())
+        [0, 0, 1, 1]
+    """
+    count = count_examples("split", data)
+    if not 0 < test < 1:
+        raise bad_value("split", "test must be a share between 0 and 1", test)
+    labels = None
+    if stratify:
+        if not isinstance(data, dict) or "y" not in data:
+            raise bad_value("split", 'stratify=True needs data["y"]', data, "Did you mean stratify=False?")
+        labels = np.asarray(data["y"])
+    selection = need("sklearn.model_selection", "data.split", extra="data")
+    kept, held_out = selection.train_test_split(np.arange(count), test_size=test, random_state=seed, stratify=labels)
+    return jax.tree.map(lambda leaf: leaf[kept], data), jax.tree.map(lambda leaf: leaf[held_out], data)
+
+
+def standardize(train: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
+    """``(x − mean) / deviation`` for each feature, with the statistics of the training part alone.
+
+    A feature that does not vary is only centred.
+
+    **Shapes** each ``(n, …, features) ->`` the same.
+
+    Example:
+        >>> import numpy as np
+        >>> train, test = standardize(np.array([[0.0], [2.0]]), np.array([[4.0]]))
+        >>> train.ravel().tolist(), test.ravel().tolist()
+        ([-1.0, 1.0], [3.0])
+    """
+    axes = tuple(range(train.ndim - 1))
+    mean = train.mean(axes, dtype=np.float64)
+    deviation = train.std(axes, dtype=np.float64)
+    deviation = np.where(deviation == 0, 1, deviation)
+    return tuple(((part - mean) / deviation).astype(train.dtype) for part in (train, *others))

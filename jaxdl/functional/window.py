@@ -1,0 +1,138 @@
+"""The geometry of windows that slide over spatial axes: what convolution and pooling share."""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+from jax import lax
+
+from jaxdl.core.checks import is_int, per_axis
+from jaxdl.core.errors import bad_value
+
+Padding = Literal["SAME", "VALID"] | int | Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Sizes, strides, padding (low, high) and dilation of a window, one of each for every spatial axis."""
+
+    size: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+
+    @property
+    def rank(self) -> int:
+        return len(self.size)
+
+    @property
+    def reach(self) -> tuple[int, ...]:
+        """How many input positions a window spans along each axis."""
+        return tuple((size - 1) * dilation + 1 for size, dilation in zip(self.size, self.dilation, strict=True))
+
+    def positions(self, spatial: Sequence[int]) -> tuple[int, ...]:
+        """How many windows fit along each axis of a padded input of these sizes."""
+        padded = [n + low + high for n, (low, high) in zip(spatial, self.padding, strict=True)]
+        return tuple(
+            max((n - reach) // stride + 1, 0) for n, reach, stride in zip(padded, self.reach, self.strides, strict=True)
+        )
+
+    def pad(self, x: jax.Array, value: float = 0.0) -> jax.Array:
+        """Pad the spatial axes of ``x: (batch, *spatial, channels)``."""
+        if not any(low or high for low, high in self.padding):
+            return x
+        config = [(0, 0, 0), *((low, high, 0) for low, high in self.padding), (0, 0, 0)]
+        return lax.pad(x, jax.numpy.asarray(value, x.dtype), config)
+
+    def taps(self, padded: jax.Array) -> Iterator[jax.Array]:
+        """For each element of the window, row by row: the inputs that it meets, ``(batch, *positions, channels)``."""
+        spatial = padded.shape[1:-1]
+        free = Window(self.size, self.strides, ((0, 0),) * self.rank, self.dilation)
+        count = free.positions(spatial)
+        for tap in itertools.product(*map(range, self.size)):
+            start = [t * d for t, d in zip(tap, self.dilation, strict=True)]
+            stop = [s + (n - 1) * stride + 1 for s, n, stride in zip(start, count, self.strides, strict=True)]
+            yield lax.slice(
+                padded,
+                (0, *start, 0),
+                (padded.shape[0], *stop, padded.shape[-1]),
+                (1, *self.strides, 1),
+            )
+
+
+def make_window(
+    call: str,
+    spatial: Sequence[int],
+    size: int | Sequence[int],
+    strides: int | Sequence[int],
+    padding: Padding,
+    dilation: int | Sequence[int] = 1,
+) -> Window:
+    """The window that these arguments mean for an input of these sizes, or an error that names the wrong one."""
+    rank = len(spatial)
+    sizes = per_axis(call, "kernel_size" if "conv" in call else "window", size, rank)
+    steps = per_axis(call, "strides", strides, rank)
+    spread = per_axis(call, "dilation", dilation, rank)
+    reach = tuple((k - 1) * d + 1 for k, d in zip(sizes, spread, strict=True))
+    window = Window(sizes, steps, pad_amounts(call, padding, spatial, reach, steps), spread)
+    if any(n and not count for n, count in zip(spatial, window.positions(spatial), strict=True)):
+        raise bad_value(
+            call,
+            f"the window, which spans {reach} positions, must fit into the input",
+            f"spatial sizes {tuple(spatial)} with padding {window.padding}",
+            'Did you mean padding="SAME"?',
+        )
+    return window
+
+
+def pad_amounts(
+    call: str, padding: Padding, spatial: Sequence[int], reach: Sequence[int], strides: Sequence[int]
+) -> tuple[tuple[int, int], ...]:
+    """The (low, high) padding of each spatial axis.
+
+    ``"SAME"`` gives ``ceil(n / stride)`` positions, the odd element at the high end, as in Keras and Flax.
+    """
+    rank = len(spatial)
+    if padding == "VALID":
+        return ((0, 0),) * rank
+    if padding == "SAME":
+        totals = [max((math.ceil(n / s) - 1) * s + k - n, 0) for n, k, s in zip(spatial, reach, strides, strict=True)]
+        return tuple((total // 2, total - total // 2) for total in totals)
+    if isinstance(padding, int) and is_int(padding) and padding >= 0:
+        return ((padding, padding),) * rank
+    if _pairs(padding, rank):
+        return tuple((int(low), int(high)) for low, high in padding)  # type: ignore[union-attr]
+    needs = f'padding must be "VALID", "SAME", an int of 0 or more, or {rank} pairs (low, high) of such ints'
+    raise bad_value(call, needs, padding)
+
+
+def _pairs(padding: object, rank: int) -> bool:
+    """Whether it is ``rank`` pairs of ints of 0 or more."""
+    return (
+        isinstance(padding, Sequence)
+        and len(padding) == rank
+        and all(isinstance(pair, Sequence) and len(pair) == 2 for pair in padding)
+        and all(is_int(n) and n >= 0 for pair in padding for n in pair)
+    )
+
+
+def check_spatial(call: str, x: jax.Array) -> None:
+    """Raise unless ``x`` is shaped ``(batch, *spatial, channels)`` with at least one spatial axis."""
+    if len(x.shape) >= 3:
+        return
+    hint = _image_hint(x.shape)
+    needs = "input must have a channel axis last and 1 or more spatial axes (batch, …, channels)"
+    raise bad_value(call, needs, x, hint)
+
+
+def _image_hint(shape: tuple[int, ...]) -> str:
+    """A reshape that would make a batch of square images of flat pixels, where the size allows one."""
+    if len(shape) == 2:
+        for channels in (1, 3):
+            side = math.isqrt(shape[1] // channels)
+            if side > 1 and side * side * channels == shape[1]:
+                return f"Did you mean x.reshape({shape[0]}, {side}, {side}, {channels})?"
+    return "Did you mean x[..., None]?" if len(shape) == 2 else ""

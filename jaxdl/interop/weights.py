@@ -1,0 +1,58 @@
+"""Parameters in safetensors files: names and numbers, no code."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from jaxdl.core import bad_value
+from jaxdl.core.extras import need
+
+
+def save_params(
+    path: str | os.PathLike[str], params: Mapping[str, Any], *, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a tree of parameters to a safetensors file, each leaf under its path (``conv/kernel``).
+
+    The file appears whole or not at all: it is written beside its place and then renamed.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_params(f"{folder}/a.safetensors", {"dense": {"kernel": np.ones((2, 3))}})
+        ...     load_params(f"{folder}/a.safetensors")["dense"]["kernel"].shape
+        (2, 3)
+    """
+    numpy_file = need("safetensors.numpy", "interop.save_params", extra="export")
+    flat = traverse_util.flatten_dict(jax.device_get(dict(params)), sep="/")
+    if not flat:
+        raise bad_value("save_params", "params must hold at least one array", params)
+    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in flat.items()}
+    path = Path(path)
+    descriptor, name = tempfile.mkstemp(prefix=path.name + ".", suffix=".part", dir=path.parent)
+    os.close(descriptor)
+    part = Path(name)
+    try:
+        numpy_file.save_file(arrays, part, metadata=dict(metadata or {}))
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load_params(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The tree of parameters in a safetensors file that :func:`save_params` wrote, as NumPy arrays.
+
+    **Raises** ``ValueError`` for a file that is no sound safetensors file.
+    """
+    safetensors = need("safetensors", "interop.load_params", extra="export")
+    numpy_file = need("safetensors.numpy", "interop.load_params", extra="export")
+    try:
+        flat = numpy_file.load_file(path)
+    except safetensors.SafetensorError as error:
+        raise bad_value(f"load_params({str(path)!r})", "the file must be sound safetensors", str(error)) from None
+    return traverse_util.unflatten_dict(flat, sep="/")

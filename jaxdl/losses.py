@@ -1,0 +1,156 @@
+"""Losses: ``loss(prediction, target) -> values``, one for each example or element, never reduced and never broadcast.
+
+The mean is taken by whoever adds up: ``Sum.of(loss(prediction, target), weight).mean()``, where ``weight`` is an
+example weight or a mask; :func:`jaxdl.supervised` does so with the batch's ``weight``.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxdl.core import bad_type, bad_value, describe
+from jaxdl.core.checks import floating
+
+Loss = Callable[[Any, Any], jax.Array]
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array, *, label_smoothing: float = 0.0) -> jax.Array:
+    """Categorical cross entropy from logits, ``−Σ_c t_c log softmax(z)_c``.
+
+    Computed through log-sum-exp in ``promote_types(logits.dtype, float32)``, so that large logits do not overflow.
+
+    **Shapes** ``logits: (…, classes)``; ``labels``: integers ``(…,)`` from 0 to classes − 1, or one-hot or soft labels
+    ``(…, classes)`` ``-> (…,)``.
+
+    **Args** ``label_smoothing``: the share s of each target that is spread over all classes, ``t ← (1 − s) t + s /
+    classes``, as in Keras and PyTorch.
+
+    **Raises** ``ValueError`` for labels of another shape, floating, or (outside of ``jit``) out of range.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> cross_entropy(jnp.array([[2.0, 0.0], [0.0, 0.0]]), jnp.array([0, 1]))
+        Array([0.126928 , 0.6931472], dtype=float32)
+
+    **References** Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, Rethinking the Inception architecture (smoothing), 2015.
+    """
+    floating("cross_entropy", "logits", logits)
+    labels = jnp.asarray(labels)
+    if not 0 <= label_smoothing < 1:
+        raise bad_value("cross_entropy", "label_smoothing must be from 0 up to, but not including, 1", label_smoothing)
+    check_labels("cross_entropy", logits, labels)
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    if labels.shape != logits.shape and not label_smoothing:
+        return optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
+    if labels.shape != logits.shape:
+        labels = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    labels = labels.astype(logits.dtype)
+    if label_smoothing:
+        labels = (1 - label_smoothing) * labels + label_smoothing / logits.shape[-1]
+    return optax.losses.softmax_cross_entropy(logits, labels)
+
+
+def check_labels(call: str, logits: Any, labels: Any) -> None:
+    """Raise unless the labels suit the logits: on shapes and dtypes always, on values where they are at hand."""
+    needs = f"labels must be integers of shape {tuple(logits.shape[:-1])} or one-hot of shape {tuple(logits.shape)}"
+    if labels.shape == logits.shape and labels.ndim:
+        return
+    if labels.shape == (*logits.shape[:-1], 1):
+        raise bad_value(call, needs, labels, "Did you mean labels[:, 0]?")
+    if labels.shape != logits.shape[:-1]:
+        raise bad_value(call, needs, labels)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise bad_value(call, needs, labels, "Did you mean labels.astype(jnp.int32)?")
+    if isinstance(labels, jax.core.Tracer) or not labels.size:
+        return
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= logits.shape[-1]:
+        needs = f"labels must be from 0 to {logits.shape[-1] - 1} for {logits.shape[-1]} classes"
+        hint = f"Did you mean labels - {low}?" if high - low < logits.shape[-1] and low > 0 else ""
+        raise bad_value(call, needs, f"labels from {low} to {high}", hint)
+
+
+def _same_shape(call: str, prediction: jax.Array, target: jax.Array) -> None:
+    floating(call, "prediction", prediction)
+    if prediction.shape == target.shape:
+        return
+    hint = ""
+    if prediction.shape == (*target.shape, 1):
+        hint = "Did you mean target[..., None]?"
+    if target.shape == (*prediction.shape, 1):
+        hint = "Did you mean target[..., 0]?"
+    raise bad_value(call, f"target must have the prediction's shape, {describe(prediction)}", target, hint)
+
+
+def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Binary cross entropy from logits, ``−y log σ(z) − (1 − y) log(1 − σ(z))``, element by element.
+
+    **Shapes** ``logits``, ``labels``: the same shape, labels from 0 to 1 ``->`` that shape.
+
+    **Raises** ``ValueError`` for unlike shapes or (outside of ``jit``) labels out of range.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> binary_cross_entropy(jnp.array([0.0, 2.0]), jnp.array([1, 0]))
+        Array([0.6931472, 2.126928 ], dtype=float32)
+    """
+    labels = jnp.asarray(labels)
+    _same_shape("binary_cross_entropy", logits, labels)
+    check_binary_labels(logits, labels)
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    return optax.losses.sigmoid_binary_cross_entropy(logits, labels.astype(logits.dtype))
+
+
+def check_binary_labels(logits: Any, labels: Any) -> None:
+    """Raise for labels outside of [0, 1], where the values are at hand."""
+    if isinstance(labels, jax.core.Tracer) or not labels.size:
+        return
+    low, high = labels.min(), labels.max()
+    if low < 0 or high > 1:
+        raise bad_value("binary_cross_entropy", "labels must be from 0 to 1", f"labels from {low} to {high}")
+
+
+def mean_squared_error(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Squared error ``(ŷ − y)²``, element by element; its mean over all elements is the mean squared error.
+
+    **Shapes** ``prediction``, ``target``: the same shape ``->`` that shape.
+
+    **Raises** ``ValueError`` for unlike shapes.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import Sum
+        >>> float(Sum.of(mean_squared_error(jnp.array([1.0, 2.0]), jnp.array([0.0, 4.0]))).mean())
+        2.5
+    """
+    target = jnp.asarray(target)
+    if not jnp.issubdtype(target.dtype, jnp.number):
+        raise bad_type("mean_squared_error", "target must be an array of numbers", target)
+    _same_shape("mean_squared_error", prediction, target)
+    wide = jnp.promote_types(prediction.dtype, jnp.float32)
+    return jnp.square(prediction.astype(wide) - target.astype(wide))
+
+
+def check_targets(loss: Any, prediction: Any, target: Any) -> None:
+    """Check a whole data set's targets on the host, for the losses of this page: inside ``jit`` values are not seen.
+
+    **Args** ``prediction``: an array or spec of a prediction, for its shape; ``target``: the real targets of a data
+    set, with any number of examples.
+    """
+    while hasattr(loss, "func"):
+        loss = loss.func
+    check = _HOST_CHECKS.get(loss)
+    if check is not None:
+        target = np.asarray(target)
+        check(jax.ShapeDtypeStruct((target.shape[0], *prediction.shape[1:]), prediction.dtype), target)
+
+
+_HOST_CHECKS: dict[Any, Callable[[Any, Any], None]] = {
+    cross_entropy: functools.partial(check_labels, "cross_entropy"),
+    binary_cross_entropy: check_binary_labels,
+}

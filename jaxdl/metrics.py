@@ -1,0 +1,74 @@
+"""Metrics: ``metric(prediction, target) -> values``, one for each example, like a loss, or a :class:`jaxdl.Sum`.
+
+They are added up as totals and weights and divided once, so that they are exact over batches of different size. Any
+loss is a metric as well: its mean is reported.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxdl.core import bad_value
+from jaxdl.core.checks import floating, positive_int
+from jaxdl.losses import check_labels
+
+
+def _classes(call: str, logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """The integer class of each label, whether given as such or one-hot."""
+    floating(call, "logits", logits)
+    labels = jnp.asarray(labels)
+    check_labels(call, logits, labels)
+    return labels.argmax(-1) if labels.shape == logits.shape else labels
+
+
+def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """1 where the largest logit is that of the label, else 0.
+
+    **Shapes** ``logits: (…, classes)``, ``labels: (…,)`` of integers or ``(…, classes)`` one-hot ``-> (…,)``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> accuracy(jnp.array([[0.1, 0.9], [0.8, 0.2]]), jnp.array([1, 1]))
+        Array([1., 0.], dtype=float32)
+    """
+    classes = _classes("accuracy", logits, labels)
+    return (logits.argmax(-1) == classes).astype(jnp.float32)
+
+
+def binary_accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """1 where the logit's sign says the label (positive for 1), else 0.
+
+    **Shapes** ``logits``, ``labels``: the same shape ``->`` that shape.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> binary_accuracy(jnp.array([2.0, -1.0, 3.0]), jnp.array([1, 0, 0]))
+        Array([1., 1., 0.], dtype=float32)
+    """
+    labels = jnp.asarray(labels)
+    if labels.shape != logits.shape:
+        raise bad_value("binary_accuracy", f"labels must have the logits' shape {logits.shape}", labels)
+    return ((logits > 0) == (labels > 0.5)).astype(jnp.float32)
+
+
+@functools.cache
+def top_k_accuracy(k: int) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """A metric: 1 where the label is among the k largest logits, else 0. Of equal logits the lower class comes first.
+
+    **Shapes** as in :func:`accuracy`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> top_k_accuracy(2)(jnp.array([[0.1, 0.5, 0.4], [0.6, 0.3, 0.1]]), jnp.array([2, 2]))
+        Array([1., 0.], dtype=float32)
+    """
+    positive_int("top_k_accuracy", "k", k)
+
+    def top_k(logits: jax.Array, labels: jax.Array) -> jax.Array:
+        classes = _classes("top_k_accuracy", logits, labels)
+        best = jax.lax.top_k(logits, min(k, logits.shape[-1]))[1]
+        return (best == classes[..., None]).any(-1).astype(jnp.float32)
+
+    return top_k

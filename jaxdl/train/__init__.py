@@ -1,0 +1,14 @@
+"""Training: state, step, engine, fit. It knows layers by ``init`` and ``apply`` alone."""
+
+from jaxdl.train.engine import run as run
+from jaxdl.train.evaluate import evaluate as evaluate
+from jaxdl.train.evaluate import predict as predict
+from jaxdl.train.events import Callback as Callback
+from jaxdl.train.events import Event as Event
+from jaxdl.train.events import History as History
+from jaxdl.train.fit import fit as fit
+from jaxdl.train.program import trace_count as trace_count
+from jaxdl.train.state import TrainState as TrainState
+from jaxdl.train.state import create_state as create_state
+from jaxdl.train.step import make_step as make_step
+from jaxdl.train.step import supervised as supervised

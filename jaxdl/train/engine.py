@@ -1,0 +1,236 @@
+"""The one engine: it drives any step over any data, many steps a program."""
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdl.core import Sum, bad_value, describe, specs
+from jaxdl.core.checks import is_int, positive_int
+from jaxdl.train.events import Callback, Event, History
+from jaxdl.train.feed import Feed, Segment, open_feed
+from jaxdl.train.interrupt import Interrupt, catch_interrupt
+from jaxdl.train.pace import Pace
+from jaxdl.train.program import (
+    StepFn,
+    Totals,
+    add_sums,
+    compile_train_program,
+    means,
+    trace_count,
+    train_program,
+)
+from jaxdl.train.progress import Progress
+from jaxdl.train.step import Transform
+
+
+def run(
+    step: StepFn,
+    train_state: Any,
+    data: Any,
+    *,
+    epochs: int,
+    batch_size: int | None = None,
+    seed: int = 0,
+    first_epoch: int = 0,
+    remainder: str = "train",
+    shuffle: bool = True,
+    steps_per_epoch: int | None = None,
+    evaluate: Callable[[Any], dict[str, float]] | None = None,
+    callbacks: Sequence[Callback] = (),
+    transform: Transform | None = None,
+    progress: bool = True,
+    consume: bool = False,
+) -> tuple[Any, History]:
+    """Drive a step over epochs of data: ``step(train_state, batch) -> (train_state, metrics)``.
+
+    Many steps run as one compiled program whose loop bounds are arguments: it is compiled once, and found again by a
+    later run of an equal step. Ctrl-C ends the run after the program at hand and returns what is reached; a second
+    one interrupts at once.
+
+    **Args**
+    ``train_state``: any pytree of arrays; the step gives back one like it. It is copied first, unless ``consume``.
+    ``data``: a pytree of arrays (kept on the device and gathered there while they fit, else read in chunks); a source
+    with ``len()`` and ``[index]``; a callable ``data(epoch, start)`` or an iterable that gives batches.
+    ``batch_size``: examples a step, for all but streams of batches. ``remainder``: ``"train"`` on a smaller last batch,
+    or ``"drop"`` it. ``seed``, ``first_epoch``: the order of an epoch is a function of the seed and its number.
+    ``steps_per_epoch``: where an epoch of a stream ends, if not with the stream.
+    ``evaluate``: called with the train state after each epoch; what it gives goes into the history.
+    ``transform``: ``(batch, key) -> batch``, inside of the program: augmentation, or uint8 to float; pure.
+    ``callbacks``: each is called with an :class:`Event`. ``progress``: a bar and a table on a terminal, else plain
+    lines.
+
+    **Returns** the train state, and the history: for each epoch ``epoch``, ``steps``, ``seconds`` and the metrics'
+    means; an epoch that was cut short has None for what was not evaluated.
+
+    **Raises** ``ValueError`` for data that are empty, of unequal lengths or not finite, or a batch larger than the
+    data.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> def step(mean, batch):                       # a running mean, as the smallest of steps
+        ...     return 0.9 * mean + 0.1 * batch.mean(), {"seen": batch.mean()}
+        >>> mean, history = run(step, jnp.zeros(()), jnp.ones((8, 2)), epochs=3, batch_size=4, progress=False)
+        >>> round(float(mean), 4), history["seen"]
+        (0.4686, [1.0, 1.0, 1.0])
+    """
+    positive_int("run", "epochs", epochs)
+    if not is_int(first_epoch) or first_epoch < 0:
+        raise bad_value("run", "first_epoch must be an int of 0 or more", first_epoch)
+    feed = data
+    if not isinstance(data, Feed):
+        feed = open_feed(
+            "run",
+            data,
+            batch_size=batch_size,
+            seed=seed,
+            shuffle=shuffle,
+            remainder=remainder,
+            steps_per_epoch=steps_per_epoch,
+        )
+    listeners: list[Callback] = [*callbacks]
+    if progress:
+        listeners.append(Progress())
+    with catch_interrupt() as interrupt, ThreadPoolExecutor(1) as beside:
+        engine = _Engine(step, transform, _owned(train_state, consume), feed, seed, listeners, interrupt, beside)
+        return engine.drive(range(first_epoch, first_epoch + epochs), evaluate)
+
+
+def _owned(train_state: Any, consume: bool) -> Any:
+    """The train state in arrays of the engine's own, each in a buffer of its own, so that it can be donated."""
+
+    def own(leaf: Any) -> jax.Array:
+        array = jnp.asarray(leaf) if consume else jnp.array(leaf, copy=True)
+        # A weakly typed leaf, such as a Python float's, would come back strongly typed and ask for another trace.
+        return array.astype(array.dtype) if getattr(array, "weak_type", False) else array
+
+    return jax.tree.map(own, train_state)
+
+
+class _Engine:
+    """One run: its state, and what it has learnt about its pace."""
+
+    def __init__(
+        self,
+        step: StepFn,
+        transform: Transform | None,
+        state: Any,
+        feed: Feed,
+        seed: int,
+        listeners: Sequence[Callback],
+        interrupt: Interrupt,
+        beside: ThreadPoolExecutor,
+    ):
+        self.step, self.transform, self.state, self.feed = step, transform, state, feed
+        self.key = jax.random.key(np.uint32(seed))
+        self.listeners, self.interrupt, self.beside = listeners, interrupt, beside
+        self.history: History = {}
+        self.paces: dict[str, Pace] = {}
+        self.tail: Future[None] | None = None
+        self.stopped = False
+
+    def drive(self, epochs: range, evaluate: Callable[[Any], dict[str, float]] | None) -> tuple[Any, History]:
+        event = Event("begin", epochs.start, epochs.stop, 0, self.feed.steps, {}, self.state, self.history)
+        try:
+            self._tell(event)
+            for number in epochs:
+                if self._done():
+                    break
+                self._epoch(number, event, evaluate)
+        finally:
+            self._tell(event, kind="end", state=self.state)
+        return self.state, self.history
+
+    def _done(self) -> bool:
+        return self.stopped or self.interrupt.pressed
+
+    def _tell(self, event: Event, **changes: Any) -> None:
+        for name, value in changes.items():
+            setattr(event, name, value)
+        for listener in self.listeners:
+            listener(event)
+        self.stopped = self.stopped or event.stop
+
+    def _epoch(self, number: int, event: Event, evaluate: Callable[[Any], dict[str, float]] | None) -> None:
+        begun = time.perf_counter()
+        key = jax.random.fold_in(self.key, number)
+        totals: Totals = {}
+        steps = 0
+        for segment in self.feed.epoch(number):
+            for count, sums in self._programs(segment, key):
+                steps += count
+                add_sums(totals, sums)
+                event.metrics = means(totals)
+                self._tell(event, kind="program", epoch=number + 1, step=steps, state=self.state)
+            if self._done():
+                break
+        if not steps:
+            return
+        row = {"epoch": number + 1, "steps": steps, "seconds": time.perf_counter() - begun, **means(totals)}
+        if evaluate is not None and not self._done():
+            row |= evaluate(self.state)
+        record(self.history, row)
+        self._tell(event, kind="epoch", metrics=row, state=self.state)
+
+    def _programs(self, segment: Segment, key: jax.Array) -> Iterator[tuple[int, dict[str, Sum]]]:
+        """Run a segment's steps, a program at a time; gives the number of steps and the metrics' sums of each."""
+        pace = self._prepare(segment, key)
+        at = 0
+        while at < segment.steps and not self._done():
+            count = pace.steps(segment.steps - at)
+            begun = time.perf_counter()
+            sums = self._call(segment, key, at, at + count)
+            pace.measured(count, time.perf_counter() - begun)
+            at += count
+            yield count, sums
+
+    def _call(self, segment: Segment, key: jax.Array, start: int, stop: int) -> dict[str, Sum]:
+        """One program, to its end: steps ``start`` to ``stop`` of a segment."""
+        bounds = np.array([start, stop, segment.first], np.int32)
+        self.state, sums = train_program(
+            self.step, self.transform, self.state, segment.data, segment.order, key, bounds
+        )
+        return jax.block_until_ready(sums)
+
+    def _prepare(self, segment: Segment, key: jax.Array) -> Pace:
+        """Have the program for a segment's shapes compiled, and its pace: both by a program of no steps."""
+        rows, size = segment.order.shape
+        shape = f"batches of {size}, {rows} a segment, from {describe(specs(segment.data))}"
+        if shape in self.paces:
+            return self.paces[shape]
+        if self.tail is not None and len(self.paces) == 1:
+            self.tail.result()
+        before = trace_count()
+        self._call(segment, key, 0, 0)
+        if trace_count() > before and len(self.paces) > 1:
+            warnings.warn(
+                f"run: compiled again, for {shape}; before it for {'; '.join(self.paces)}. Batches of one shape are "
+                "compiled once",
+                stacklevel=2,
+            )
+        if not self.paces:
+            self._compile_tail(key)
+        begun = time.perf_counter()
+        self._call(segment, key, 0, 0)
+        self.paces[shape] = Pace(time.perf_counter() - begun)
+        return self.paces[shape]
+
+    def _compile_tail(self, key: jax.Array) -> None:
+        """Compile the program for a smaller last batch while the first epoch runs."""
+        if (tail := self.feed.tail()) is None:
+            return
+        bounds = jax.ShapeDtypeStruct((3,), jnp.int32)
+        arguments = (specs(self.state), *specs(tail), specs(key), bounds)
+        self.tail = self.beside.submit(compile_train_program, self.step, self.transform, *arguments)
+
+
+def record(history: History, row: dict[str, Any]) -> None:
+    """Append an epoch's row; a column that lacks a value, in this row or in earlier ones, holds None there."""
+    earlier = len(next(iter(history.values()), []))
+    for name in dict.fromkeys([*history, *row]):
+        history.setdefault(name, [None] * earlier).append(row.get(name))

@@ -1,0 +1,148 @@
+"""Measuring a model on data, and its predictions."""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxdl.core import LayerLike, bad_value
+from jaxdl.core.checks import positive_int
+from jaxdl.data.split import count_examples
+from jaxdl.losses import check_targets
+from jaxdl.train.feed import Feed, open_feed
+from jaxdl.train.program import Totals, add_sums, evaluation_program, means
+from jaxdl.train.state import TrainState
+from jaxdl.train.step import Supervised, Transform, supervised
+
+
+def named_batch(call: str, batch: Any) -> dict[str, Any]:
+    """``{"x", "y"}`` and perhaps ``"weight"``, from that or from its shorthand ``(x, y)``; else an error."""
+    if isinstance(batch, tuple | list) and len(batch) == 2:
+        batch = {"x": batch[0], "y": batch[1]}
+    if not isinstance(batch, dict):
+        raise bad_value(call, 'a batch must be {"x": …, "y": …} or (x, y)', batch)
+    if not {"x", "y"} <= batch.keys() or not batch.keys() <= {"x", "y", "weight"}:
+        needs = 'data must have the keys "x" and "y", and may have "weight"'
+        raise bad_value(call, needs, f"the keys {sorted(map(str, batch))}")
+    return batch
+
+
+def prediction_spec(model: LayerLike, params: Any, state: Any, x: Any) -> Any:
+    """The spec of a model's output for inputs like ``x``."""
+    return jax.eval_shape(functools.partial(model.apply, train=False), params, state, x)[0]
+
+
+def watch_targets(feed: Feed, loss_fn: Supervised, train_state: TrainState, transform: Transform | None) -> None:
+    """Have the targets checked on the host, for what no one sees inside of ``jit``: labels out of range."""
+    if transform is not None:
+        return
+    prediction = prediction_spec(loss_fn.model, train_state.params, train_state.state, feed.example()["x"])
+    feed.watch(lambda data: check_targets(loss_fn.loss, prediction, data["y"]))
+
+
+@dataclass(frozen=True)
+class Measure:
+    """``measure((params, state), batch) -> metrics`` of a loss function, equal when its loss function is."""
+
+    loss_fn: Supervised
+
+    def __call__(self, variables: tuple[Any, Any], batch: Any) -> dict[str, Any]:
+        return self.loss_fn(*variables, batch, key=None, train=False)[1][1]
+
+
+class Evaluation:
+    """The mean loss and metrics of a loss function over a feed, for any train state."""
+
+    def __init__(self, loss_fn: Supervised, feed: Feed, transform: Transform | None):
+        self.feed, self.transform = feed, transform
+        self.measure = Measure(loss_fn)
+
+    def __call__(self, train_state: TrainState) -> dict[str, float]:
+        variables = (train_state.params, train_state.state)
+        totals: Totals = {}
+        for segment in self.feed.epoch(0):
+            bounds = np.array([0, segment.steps, segment.first], np.int32)
+            sums = evaluation_program(self.measure, self.transform, variables, segment.data, segment.order, bounds)
+            add_sums(totals, sums)
+        return means(totals)
+
+
+def evaluate(
+    model: LayerLike,
+    train_state: TrainState,
+    data: Any,
+    *,
+    loss: Callable[[Any, Any], Any],
+    metrics: Mapping[str, Callable[[Any, Any], Any]] | None = None,
+    batch_size: int = 256,
+    steps_per_epoch: int | None = None,
+    transform: Transform | None = None,
+) -> dict[str, float]:
+    """The mean loss and metrics of a model over data, exact whatever the batches, with ``train=False``.
+
+    **Args** as for :func:`jaxdl.fit`; ``transform`` is called with no key (None), in which case it must not augment.
+
+    Example:
+        >>> import optax, jax.numpy as jnp
+        >>> from jaxdl import layers, losses, train
+        >>> model = layers.dense(1)
+        >>> s = train.create_state(model, optax.sgd(0.1), jnp.ones((1, 2)))
+        >>> data = {"x": jnp.zeros((5, 2)), "y": jnp.full((5, 1), 2.0)}
+        >>> evaluate(model, s, data, loss=losses.mean_squared_error, batch_size=2)
+        {'loss': 4.0}
+    """
+    loss_fn = supervised(model, loss, metrics=metrics)
+    feed = evaluation_feed("evaluate", data, batch_size, steps_per_epoch)
+    watch_targets(feed, loss_fn, train_state, transform)
+    return Evaluation(loss_fn, feed, transform)(train_state)
+
+
+def evaluation_feed(call: str, data: Any, batch_size: int, steps_per_epoch: int | None = None) -> Feed:
+    """A feed in the data's own order, whose batches are at most ``batch_size``."""
+    positive_int(call, "batch_size", batch_size)
+    if not callable(data) and hasattr(data, "__len__"):
+        named = named_batch(call, data) if isinstance(data, dict | tuple) else None
+        batch_size = max(1, min(batch_size, count_examples(call, named) if named is not None else len(data)))
+    return open_feed(
+        call,
+        data,
+        batch_size=batch_size,
+        shuffle=False,
+        steps_per_epoch=steps_per_epoch,
+        prepare=functools.partial(named_batch, call),
+    )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _forward(model: LayerLike, params: Any, state: Any, x: Any) -> Any:
+    return model.apply(params, state, x, train=False)[0]
+
+
+def predict(model: LayerLike, train_state: TrainState, x: Any, *, batch_size: int = 256) -> Any:
+    """The model's outputs for inputs of any number, as NumPy arrays, with ``train=False``.
+
+    The last batch is filled up and its output cut, so that one shape is compiled.
+
+    **Args** ``x``: an array or a pytree of arrays, examples first; ``batch_size``: how many go at once.
+
+    Example:
+        >>> import optax, jax.numpy as jnp
+        >>> from jaxdl import layers, train
+        >>> model = layers.dense(3)
+        >>> s = train.create_state(model, optax.sgd(0.1), jnp.ones((1, 2)))
+        >>> predict(model, s, jnp.ones((5, 2)), batch_size=2).shape
+        (5, 3)
+    """
+    count = count_examples("predict", x)
+    size = min(positive_int("predict", "batch_size", batch_size), count)
+    if not count:
+        raise bad_value("predict", "x must hold at least one example", x)
+    parts = []
+    for start in range(0, count, size):
+        rows = np.minimum(np.arange(start, start + size), count - 1)
+        batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], x)
+        parts.append(jax.device_get(_forward(model, train_state.params, train_state.state, batch)))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)

@@ -1,0 +1,31 @@
+"""What a callback is told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+History = dict[str, list[Any]]
+
+
+@dataclass
+class Event:
+    """A moment of a run, for callbacks; they may set ``stop`` to end the run there.
+
+    **Fields** ``kind``: ``"begin"`` (of the run), ``"program"`` (some steps are done), ``"epoch"`` (one is done and
+    evaluated), ``"end"``; ``epoch`` from 1 to ``epochs``; ``step`` steps done in this epoch, of ``steps`` (None where
+    unknown); ``metrics`` of the epoch so far, or of the whole epoch with its evaluation; ``state``: the train state,
+    valid during the callback only, since the next program takes its memory; ``history`` up to here.
+    """
+
+    kind: Literal["begin", "program", "epoch", "end"]
+    epoch: int
+    epochs: int
+    step: int
+    steps: int | None
+    metrics: dict[str, float]
+    state: Any
+    history: History
+    stop: bool = field(default=False)
+
+
+Callback = Callable[[Event], None]

@@ -1,0 +1,107 @@
+"""Training a model in one call."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import optax
+
+from jaxdl.core import LayerLike
+from jaxdl.train.engine import run
+from jaxdl.train.evaluate import Evaluation, evaluation_feed, named_batch, watch_targets
+from jaxdl.train.events import History
+from jaxdl.train.feed import Feed, open_feed, steps_in
+from jaxdl.train.state import TrainState, create_state
+from jaxdl.train.step import Transform, make_step, supervised
+
+
+def fit(
+    model: LayerLike,
+    data: Any,
+    *,
+    loss: Callable[[Any, Any], Any],
+    optimizer: optax.GradientTransformation,
+    epochs: int,
+    batch_size: int | None = None,
+    validation: Any = None,
+    metrics: Mapping[str, Callable[[Any, Any], Any]] | None = None,
+    penalty: Callable[[Any], jax.Array] | None = None,
+    train_state: TrainState | None = None,
+    log_norms: bool = False,
+    seed: int = 0,
+    remainder: str = "train",
+    shuffle: bool = True,
+    steps_per_epoch: int | None = None,
+    transform: Transform | None = None,
+    **run_arguments: Any,
+) -> tuple[TrainState, History]:
+    """Train a model on data, whole epochs as compiled programs; returns the train state and the history.
+
+    It is :func:`run` over ``make_step(supervised(model, loss, …), optimizer)``; a second call with an equal model and
+    the same loss and optimizer compiles nothing.
+
+    **Args**
+    ``data``: ``{"x", "y"}``, with ``"weight"`` where examples count unequally, or ``(x, y)``: arrays, or any source
+    that :func:`run` takes. ``validation``: the like, measured after each epoch under names that begin with
+    ``validation_``. ``loss``: ``(prediction, y) ->`` a value for each example. ``metrics``: by name, functions of the
+    same form. ``penalty``: a function of the parameters that is added to the loss. ``optimizer``: from optax.
+    ``train_state``: where to go on from, for ``epochs`` more; the epochs count on, so that 2 and 3 epochs equal 5.
+    ``log_norms``: report the gradient's and the parameters' norms. ``seed``: of the initial values, the dropout and the
+    order. The rest is as in :func:`run`.
+
+    **Raises** ``ValueError`` for data or labels that the loss cannot take, before anything is compiled.
+
+    Example:
+        >>> import jax, optax, jaxdl as dl
+        >>> train, test = dl.data.digits()
+        >>> model = dl.sequential(dl.layers.flatten(), dl.layers.dense(10))
+        >>> trained, history = dl.fit(model, train, loss=dl.losses.cross_entropy, optimizer=optax.adam(1e-2), epochs=5,
+        ...     batch_size=32, validation=test, metrics={"accuracy": dl.metrics.accuracy}, progress=False)
+        >>> history["epoch"], history["validation_accuracy"][-1] > 0.9
+        ([1, 2, 3, 4, 5], True)
+    """
+    loss_fn = supervised(model, loss, metrics=metrics, penalty=penalty)
+    feed = open_feed(
+        "fit",
+        data,
+        batch_size=batch_size,
+        seed=seed,
+        shuffle=shuffle,
+        remainder=remainder,
+        steps_per_epoch=steps_per_epoch,
+        prepare=functools.partial(named_batch, "fit"),
+    )
+    first_epoch = 0
+    if train_state is None:
+        train_state = create_state(model, optimizer, _example(feed, transform)["x"], seed=seed)
+        run_arguments["consume"] = True
+    else:
+        first_epoch = steps_in(feed, int(train_state.step))
+    watch_targets(feed, loss_fn, train_state, transform)
+    evaluate = None
+    if validation is not None:
+        held_out = evaluation_feed("fit(validation=…)", validation, 256)
+        watch_targets(held_out, loss_fn, train_state, transform)
+        measure = Evaluation(loss_fn, held_out, transform)
+        evaluate = functools.partial(_validation, measure)
+    return run(
+        make_step(loss_fn, optimizer, log_norms=log_norms),
+        train_state,
+        feed,
+        epochs=epochs,
+        seed=seed,
+        first_epoch=first_epoch,
+        evaluate=evaluate,
+        transform=transform,
+        **run_arguments,
+    )
+
+
+def _example(feed: Feed, transform: Transform | None) -> Any:
+    batch = feed.example()
+    return batch if transform is None else jax.eval_shape(lambda batch: transform(batch, None), batch)
+
+
+def _validation(measure: Evaluation, train_state: TrainState) -> dict[str, float]:
+    return {f"validation_{name}": value for name, value in measure(train_state).items()}

@@ -1,0 +1,102 @@
+"""What a run shows: a live bar and a table of epochs on a terminal, plain lines elsewhere."""
+
+import time
+from typing import Any
+
+from jaxdl.train.events import Event
+
+MOST_ROWS = 50
+"""Runs of more epochs show every second, third, … of them, and the last."""
+
+
+def number_text(value: Any) -> str:
+    """A metric for people: four significant digits, a dash where there is none."""
+    if value is None:
+        return "–"
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e3 else f"{value:.3g}"
+
+
+class Progress:
+    """A callback that shows how a run goes."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+        self.task: Any = None
+        self.begun = 0.0
+        self.done = 0
+        self.since = 0.0
+        self.header = ""
+
+    def __call__(self, event: Event) -> None:
+        getattr(self, f"_{event.kind}")(event)
+
+    def _begin(self, event: Event) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        console = Console()
+        self.begun = self.since = time.perf_counter()
+        if not console.is_terminal:
+            return
+        self.bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.completed:.0f}/{task.fields[total_text]}"),
+            TextColumn("{task.fields[told]}", style="cyan"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=console,
+            transient=True,
+            expand=True,
+        )
+        total = event.steps * (event.epochs - event.epoch) if event.steps else None
+        self.task = self.bar.add_task("compiling", total=total, total_text="?", told="")
+        self.bar.start()
+
+    def _program(self, event: Event) -> None:
+        if self.bar is None:
+            return
+        now = time.perf_counter()
+        rate = event.step / max(now - self.since, 1e-9)
+        told = " ".join(f"{name} {number_text(value)}" for name, value in event.metrics.items())
+        self.bar.update(
+            self.task,
+            description=f"epoch {event.epoch}/{event.epochs}",
+            completed=self.done + event.step,
+            total_text=str(int(self.bar.tasks[0].total)) if self.bar.tasks[0].total else "?",
+            told=f"{told}  {rate:.0f} steps/s",
+        )
+
+    def _epoch(self, event: Event) -> None:
+        self.done += event.step
+        self.since = time.perf_counter()
+        every = -(-event.epochs // MOST_ROWS)
+        if event.epoch % every and event.epoch != event.epochs:
+            return
+        shown = {name: value for name, value in event.metrics.items() if name not in ("epoch", "steps")}
+        cells = [f"{event.epoch}/{event.epochs}", *map(number_text, shown.values())]
+        names = ["epoch", *shown]
+        widths = [max(len(name), 9) for name in names]
+        header = "  ".join(name.rjust(width) for name, width in zip(names, widths, strict=True))
+        if header != self.header:
+            self.header = header
+            self._line(header, bold=True)
+        self._line("  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)))
+
+    def _end(self, event: Event) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+        seconds = time.perf_counter() - self.begun
+        if event.epoch < event.epochs or event.kind != "end":
+            print(
+                f"stopped in epoch {event.epoch} of {event.epochs} after {seconds:.1f} s; what is reached is returned"
+            )
+
+    def _line(self, text: str, bold: bool = False) -> None:
+        if self.bar is None:
+            print(text, flush=True)
+        else:
+            self.bar.console.print(text, style="bold" if bold else None, highlight=False, soft_wrap=True)

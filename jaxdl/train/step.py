@@ -1,0 +1,151 @@
+"""From a model and a loss to a step: ``step(train_state, batch) -> (train_state, metrics)``.
+
+Steps and loss functions are records that are equal when they are made alike, so that a compiled program finds its twin.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxdl.core import LayerLike, Ragged, Sum, bad_type, bad_value
+from jaxdl.train.state import TrainState
+
+Metrics = dict[str, Any]
+LossFn = Callable[..., tuple[Sum, tuple[Any, Metrics]]]
+Transform = Callable[[Any, jax.Array | None], Any]
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """The loss function that :func:`supervised` makes."""
+
+    model: LayerLike
+    loss: Callable[[Any, Any], Any]
+    metrics: tuple[tuple[str, Callable[[Any, Any], Any]], ...]
+    penalty: Callable[[Any], jax.Array] | None
+
+    def __call__(
+        self, params: Any, state: Any, batch: Any, *, key: jax.Array | None, train: bool
+    ) -> tuple[Sum, tuple[Any, Metrics]]:
+        prediction, state = self.model.apply(params, state, batch["x"], train=train, key=key)
+        weight = batch.get("weight")
+        if isinstance(prediction, Ragged):
+            real = prediction.mask()
+            weight = real if weight is None else real * jnp.expand_dims(weight, range(weight.ndim, 2))
+            prediction = prediction.x
+        total = _added("loss", self.loss(prediction, batch["y"]), weight)
+        metrics = {"loss": total}
+        for name, metric in self.metrics:
+            metrics[name] = _added(name, metric(prediction, batch["y"]), weight)
+        extra, state = take_aux_loss(state)
+        if self.penalty is not None:
+            penalty = self.penalty(params)
+            metrics["penalty"] = Sum.of(penalty)
+            extra = extra + penalty
+        return Sum(total.total + extra * total.weight, total.weight), (state, metrics)
+
+
+def _added(name: str, values: Any, weight: Any) -> Sum:
+    if isinstance(values, Sum):
+        return values
+    if not getattr(values, "shape", ()):
+        needs = f"{name} must give a value for each example, not reduced, or a Sum"
+        raise bad_value("supervised", needs, values)
+    return Sum.of(values, weight)
+
+
+def take_aux_loss(state: Any) -> tuple[jax.Array | float, Any]:
+    """The sum of all leaves named ``aux_loss``, and the state with these leaves set back to zero."""
+    found: list[jax.Array] = []
+
+    def take(path: tuple[Any, ...], leaf: Any) -> Any:
+        if not path or getattr(path[-1], "key", None) != "aux_loss":
+            return leaf
+        found.append(leaf.sum())
+        return jnp.zeros_like(leaf)
+
+    state = jax.tree.map_with_path(take, state)
+    return sum(found, start=0.0), state
+
+
+def supervised(
+    model: LayerLike,
+    loss: Callable[[Any, Any], Any],
+    *,
+    metrics: Mapping[str, Callable[[Any, Any], Any]] | None = None,
+    penalty: Callable[[Any], jax.Array] | None = None,
+) -> Supervised:
+    """A loss function of a model and a loss: ``loss_fn(params, state, batch, *, key, train) -> (Sum, (state,
+    metrics))``.
+
+    The objective is the weighted mean of ``loss(prediction, y)`` over the batch, plus the ``aux_loss`` leaves that
+    layers put into their state, plus ``penalty(params)``. The metrics are ``loss`` (the data's part alone, which
+    compares with the validation's), those given, and ``penalty``.
+
+    **Args** ``batch``: ``{"x", "y"}`` and, where examples count unequally or are masked, ``"weight"``.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxdl import layers, losses
+        >>> model = layers.dense(1)
+        >>> params, state = model.init(jax.random.key(0), jnp.ones((1, 2)))
+        >>> batch = {"x": jnp.zeros((3, 2)), "y": jnp.ones((3, 1))}
+        >>> total, _ = supervised(model, losses.mean_squared_error)(params, state, batch, key=None, train=False)
+        >>> float(total.mean())
+        1.0
+    """
+    metrics = dict(metrics or {})
+    reserved = {"loss", "penalty"} & set(metrics)
+    if reserved:
+        raise bad_value("supervised", "metrics must have other names than loss and penalty", sorted(metrics))
+    return Supervised(model, loss, tuple(metrics.items()), penalty)
+
+
+@dataclass(frozen=True)
+class Step:
+    """The step that :func:`make_step` makes."""
+
+    loss_fn: LossFn
+    optimizer: optax.GradientTransformation
+    log_norms: bool
+
+    def __call__(self, train_state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(train_state.key, train_state.step)
+
+        def objective(params: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
+            total, aux = self.loss_fn(params, train_state.state, batch, key=key, train=True)
+            if not isinstance(total, Sum):
+                raise bad_type("make_step", "loss_fn must return (Sum(total, weight), (state, metrics))", total)
+            return total.mean(), aux
+
+        (_, (state, metrics)), gradients = jax.value_and_grad(objective, has_aux=True)(train_state.params)
+        if self.log_norms:
+            norms = {"gradient_norm": gradients, "parameter_norm": train_state.params}
+            metrics = metrics | {name: optax.tree.norm(tree) for name, tree in norms.items()}
+        updates, opt_state = self.optimizer.update(gradients, train_state.opt_state, train_state.params)
+        params = optax.apply_updates(train_state.params, updates)
+        return TrainState(train_state.step + 1, params, state, opt_state, train_state.key), metrics
+
+
+def make_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *, log_norms: bool = False) -> Step:
+    """A training step: the gradient of ``loss_fn``'s mean, and one update of the optimizer.
+
+    Each step has a key of its own, ``fold_in(train_state.key, train_state.step)``.
+
+    **Args** ``log_norms``: report the global (L2) norms of the gradient and the parameters as metrics.
+
+    Example:
+        >>> import optax, jax.numpy as jnp
+        >>> from jaxdl import layers, losses
+        >>> model, optimizer = layers.dense(1), optax.sgd(0.1)
+        >>> step = make_step(supervised(model, losses.mean_squared_error), optimizer)
+        >>> s = create_state(model, optimizer, jnp.ones((1, 2)))
+        >>> s, metrics = step(s, {"x": jnp.zeros((3, 2)), "y": jnp.ones((3, 1))})
+        >>> int(s.step), float(metrics["loss"].mean()), round(float(s.params["bias"][0]), 6)
+        (1, 1.0, 0.2)
+    """
+    return Step(loss_fn, optimizer, log_norms)
