@@ -22,7 +22,7 @@ def kind_of(layer: LayerLike) -> str:
 def check_name(call: str, name: Any) -> str:
     """A child's or a leaf's name: not empty, without ``/`` and ``*``, which paths and globs are made of."""
     if not isinstance(name, str) or not name or "/" in name or "*" in name:
-        raise bad_value(call, "a name must be a non-empty str without '/' and '*'", name)
+        raise bad_value(call, "a name must be a non-empty str without '/' and '*'", repr(name))
     return name
 
 

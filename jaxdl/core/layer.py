@@ -346,7 +346,7 @@ def lift(call: str, value: Any) -> LayerLike:
         raise bad_type(
             call,
             "each child must be a layer or a function of arrays",
-            f"{function_text(value)}, a module of {', '.join(sorted(home & _FOREIGN))} that keeps its own parameters",
+            f"{type(value).__module__}.{type(value).__qualname__}, a module that keeps its parameters in its own way",
             "Write it as a layer (init, apply); jaxdl.interop is the room for other libraries' weights",
         )
     if hasattr(value, "init") and hasattr(value, "apply"):

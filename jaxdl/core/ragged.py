@@ -28,4 +28,4 @@ class Ragged:
 
     def mask(self) -> jax.Array:
         """True where a position is real: ``(batch, time)``."""
-        return jnp.arange(self.x.shape[1]) < jnp.asarray(self.lengths)[:, None]
+        return jnp.arange(self.x.shape[1])[None] < jnp.asarray(self.lengths)[:, None]

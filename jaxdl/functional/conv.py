@@ -11,6 +11,7 @@ from jax import lax
 
 from jaxdl.core.checks import floating, positive_int
 from jaxdl.core.errors import bad_value, describe
+from jaxdl.functional.shape import along_last
 from jaxdl.functional.window import Padding, Window, check_spatial, make_window
 
 Method = Literal["auto", "lax"]
@@ -68,7 +69,7 @@ def conv(
     if bias is not None and bias.shape != kernel.shape[-1:]:
         raise bad_value("conv", f"bias must have shape ({kernel.shape[-1]},)", bias)
     if method not in ("auto", "lax"):
-        raise bad_value("conv", 'method must be "auto" or "lax"', method)
+        raise bad_value("conv", 'method must be "auto" or "lax"', repr(method))
     window = make_window("conv", x.shape[1:-1], kernel.shape[:-2], strides, padding, dilation)
     dtype = jnp.promote_types(x.dtype, kernel.dtype)
     x, kernel = x.astype(dtype), kernel.astype(dtype)
@@ -76,7 +77,7 @@ def conv(
         y = _conv(window, x, kernel)
     else:
         y = _lax_conv(window, groups, x, kernel)
-    return y if bias is None else y + bias
+    return y if bias is None else y + along_last(bias, y.ndim)
 
 
 def check_conv(call: str, x: jax.Array, groups: int) -> None:

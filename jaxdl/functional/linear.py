@@ -6,6 +6,7 @@ import jax
 
 from jaxdl.core.checks import floating
 from jaxdl.core.errors import bad_value, describe
+from jaxdl.functional.shape import along_last
 
 
 def dense(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> jax.Array:
@@ -30,7 +31,7 @@ def dense(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> jax
         raise bad_value("dense", f"bias must have shape ({kernel.shape[1]},)", bias)
     y = x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) @ kernel
     y = y.reshape(*x.shape[:-1], kernel.shape[1])
-    return y if bias is None else y + bias
+    return y if bias is None else y + along_last(bias, y.ndim)
 
 
 def check_dense(call: str, x: jax.Array) -> None:

@@ -6,6 +6,7 @@ from jax import lax
 
 from jaxdl.core.checks import floating
 from jaxdl.core.errors import bad_value
+from jaxdl.functional.shape import along_last
 
 
 def check_batch_norm(call: str, x: jax.Array) -> None:
@@ -61,7 +62,7 @@ def batch_norm(
         count = x.size // x.shape[-1] if where is None else jnp.broadcast_to(where, (*x.shape[:-1], 1)).sum()
         share = 1 / jnp.maximum(count, 1)
         batch_mean = _kept(wide, where).sum(axes) * share
-        batch_var = jnp.square(_kept(wide - batch_mean, where)).sum(axes) * share
+        batch_var = jnp.square(_kept(wide - along_last(batch_mean, x.ndim), where)).sum(axes) * share
         mean, var = (
             jnp.where(count > 0, momentum * old + (1 - momentum) * lax.stop_gradient(new), old).astype(old.dtype)
             for old, new in ((mean, batch_mean), (var, batch_var))
@@ -69,9 +70,9 @@ def batch_norm(
     factor = lax.rsqrt(batch_var + epsilon)
     if scale is not None:
         factor = factor * scale
-    y = (wide - batch_mean) * factor
+    y = (wide - along_last(batch_mean, x.ndim)) * along_last(factor, x.ndim)
     if bias is not None:
-        y = y + bias
+        y = y + along_last(bias, x.ndim)
     return y.astype(x.dtype), mean, var
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from jaxdl.core.checks import floating
+from jaxdl.core.errors import bad_value
 from jaxdl.functional.window import Padding, Window, check_spatial, make_window
 
 Method = Literal["auto", "lax"]
@@ -47,6 +48,8 @@ def max_pool(
         Array([ 5.,  7., 13., 15.], dtype=float32)
     """
     check_pool("max_pool", x)
+    if method not in ("auto", "lax"):
+        raise bad_value("max_pool", 'method must be "auto" or "lax"', repr(method))
     frame = make_window("max_pool", x.shape[1:-1], window, window if strides is None else strides, padding)
     if method == "auto" and frame.strides == frame.size and not any(map(any, frame.padding)):
         return _max_pool_apart(frame, x)
@@ -126,7 +129,7 @@ def _max_pool_backward(frame: Window, saved: tuple[jax.Array, jax.Array], dy: ja
     last = len(taps) - 1
     winner = jnp.full(y.shape, last, jnp.int32)
     for index in reversed(range(last)):
-        winner = jnp.where(taps[index] == y, index, winner)
+        winner = jnp.where(taps[index] == y, jnp.int32(index), winner)
     # Every input lies in at most one window, so dx is dy spread over its window, kept where the winner sits.
     spread = [1] * (2 * frame.rank + 2)
     for axis, size in enumerate(frame.size):

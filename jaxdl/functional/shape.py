@@ -7,6 +7,11 @@ import jax
 from jaxdl.core.errors import bad_value
 
 
+def along_last(vector: jax.Array, ndim: int) -> jax.Array:
+    """A vector shaped to meet the last axis of an array of ``ndim`` axes; ranks are never promoted in silence."""
+    return vector.reshape((1,) * (ndim - 1) + vector.shape)
+
+
 def flatten(x: jax.Array) -> jax.Array:
     """Join all axes but the first.
 

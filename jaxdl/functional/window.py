@@ -106,7 +106,7 @@ def pad_amounts(
     if _pairs(padding, rank):
         return tuple((int(low), int(high)) for low, high in padding)  # type: ignore[union-attr]
     needs = f'padding must be "VALID", "SAME", an int of 0 or more, or {rank} pairs (low, high) of such ints'
-    raise bad_value(call, needs, padding)
+    raise bad_value(call, needs, repr(padding))
 
 
 def _pairs(padding: object, rank: int) -> bool:

@@ -65,8 +65,8 @@ def run(
     ``callbacks``: each is called with an :class:`Event`. ``progress``: a bar and a table on a terminal, else plain
     lines.
 
-    **Returns** the train state, and the history: for each epoch ``epoch``, ``steps``, ``seconds`` and the metrics'
-    means; an epoch that was cut short has None for what was not evaluated.
+    **Returns** the train state, and the history: for each epoch ``epoch``, ``steps``, ``seconds`` (of training) and the
+    metrics' means; an epoch that was cut short has None for what was not evaluated.
 
     **Raises** ``ValueError`` for data that are empty, of unequal lengths or not finite, or a batch larger than the
     data.
@@ -171,9 +171,11 @@ class _Engine:
                 break
         if not steps:
             return
-        row = {"epoch": number + 1, "steps": steps, "seconds": time.perf_counter() - begun, **means(totals)}
+        row = {"epoch": number + 1, "steps": steps, **means(totals)}
+        seconds = time.perf_counter() - begun
         if evaluate is not None and not self._done():
             row |= evaluate(self.state)
+        row["seconds"] = seconds
         record(self.history, row)
         self._tell(event, kind="epoch", metrics=row, state=self.state)
 

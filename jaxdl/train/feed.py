@@ -89,7 +89,7 @@ def open_feed(
     **Args** ``prepare``: brings a batch, or all arrays at once, into the form that the step takes, and checks it.
     """
     if remainder not in ("train", "drop"):
-        raise bad_value(call, 'remainder must be "train" or "drop"', remainder)
+        raise bad_value(call, 'remainder must be "train" or "drop"', repr(remainder))
     whole = jax.tree.leaves(data)
     arrays = bool(whole) and all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in whole)
     if not arrays and (callable(data) or not hasattr(data, "__getitem__") or not hasattr(data, "__len__")):

@@ -18,8 +18,8 @@ class TrainState:
 
     Example:
         >>> import optax, jax.numpy as jnp
-        >>> from jaxdl.layers import dense
-        >>> s = create_state(dense(2), optax.sgd(0.1), jnp.ones((1, 3)))
+        >>> from jaxdl import layers
+        >>> s = create_state(layers.dense(2), optax.sgd(0.1), jnp.ones((1, 3)))
         >>> int(s.step), s.params["kernel"].shape
         (0, (3, 2))
     """

@@ -140,10 +140,10 @@ def make_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *, log_n
 
     Example:
         >>> import optax, jax.numpy as jnp
-        >>> from jaxdl import layers, losses
+        >>> from jaxdl import layers, losses, train
         >>> model, optimizer = layers.dense(1), optax.sgd(0.1)
         >>> step = make_step(supervised(model, losses.mean_squared_error), optimizer)
-        >>> s = create_state(model, optimizer, jnp.ones((1, 2)))
+        >>> s = train.create_state(model, optimizer, jnp.ones((1, 2)))
         >>> s, metrics = step(s, {"x": jnp.zeros((3, 2)), "y": jnp.ones((3, 1))})
         >>> int(s.step), float(metrics["loss"].mean()), round(float(s.params["bias"][0]), 6)
         (1, 1.0, 0.2)

@@ -1,0 +1,242 @@
+"""Records, names, keys, specs, path notes."""
+
+import traceback
+from dataclasses import dataclass
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxdl as dl
+from jaxdl import layers as L
+from jaxdl.core import build, child_key
+
+KEY = jax.random.key(0)
+
+
+def test_the_error_of_the_north_star():
+    model = dl.sequential(("stem", dl.sequential(L.conv(32, 3), jax.nn.relu)), L.flatten())
+    with pytest.raises(ValueError) as caught:
+        model.init(KEY, jnp.ones((32, 784)))
+    assert "".join(traceback.format_exception_only(caught.value)).splitlines()[:2] == [
+        "ValueError: conv(features=32, kernel_size=3): input must have a channel axis last and 1 or more spatial axes "
+        "(batch, …, channels); got float32[32,784]. Did you mean x.reshape(32, 28, 28, 1)?",
+        '  in sequential "stem/conv", input float32[32,784]',
+    ]
+
+
+def test_a_path_is_noted_once_and_names_both_shapes():
+    model = dl.sequential(("encoder", dl.residual(L.dense(4), ("inner", dl.sequential(L.dense(3))))))
+    with pytest.raises(ValueError, match=r"residual: f\(x\) must have the shape of the shortcut, float32\[2,4\]") as e:
+        model.init(KEY, jnp.ones((2, 4)))
+    assert [note for note in e.value.__notes__ if "in sequential" in note] == [
+        '  in sequential "encoder", input float32[2,4]'
+    ]
+    params, state = dl.sequential(("a", dl.sequential(("b", L.dense(3))))).init(KEY, jnp.ones((2, 4)))
+    with pytest.raises(ValueError, match=r"dense\(features=3\): kernel must have shape \(5, features\)") as e:
+        apply = jax.jit(partial(dl.sequential(("a", dl.sequential(("b", L.dense(3))))).apply, train=False))
+        apply(params, state, jnp.ones((2, 5)))
+    assert [note for note in e.value.__notes__ if "in sequential" in note] == [
+        '  in sequential "a/b", input float32[2,5]'
+    ]
+
+
+def test_repr_is_the_constructor_call():
+    model = dl.sequential(
+        L.conv(32, 3), jax.nn.relu, partial(jax.nn.leaky_relu, negative_slope=0.1), ("head", L.dense(10))
+    )
+    assert repr(model) == (
+        "sequential(\n"
+        "    conv(features=32, kernel_size=3),\n"
+        "    relu,\n"
+        "    partial(leaky_relu, negative_slope=0.1),\n"
+        "    ('head', dense(features=10)),\n"
+        ")"
+    )
+    assert repr(dl.sequential(dl.residual(L.dense(3)))) == "sequential(residual(dense(features=3)))"
+    nested = dl.sequential(model, L.dense(2))
+    assert "\n        conv(features=32, kernel_size=3),\n" in repr(nested)
+
+
+def test_layers_built_alike_are_equal_and_others_are_not():
+    assert L.conv(32, 3) == L.conv(features=32, kernel_size=3)
+    assert L.conv(32, [3, 3]) == L.conv(32, (3, 3))
+    assert L.dense(3) != L.dense(4)
+    assert L.dense(3) != L.dense(3, use_bias=False)
+    assert dl.sequential(L.dense(3), partial(jnp.clip, min=0)) == dl.sequential(L.dense(3), partial(jnp.clip, min=0))
+    assert dl.sequential(L.dense(3), partial(jnp.clip, min=0)) != dl.sequential(L.dense(3), partial(jnp.clip, min=1))
+
+    def scaled():
+        @dl.stateless
+        def scale(by):
+            return (lambda key, x: {}), (lambda params, x: x * by)
+
+        return scale
+
+    first, second = scaled(), scaled()
+    assert first(2) == first(2)
+    assert first(2) != second(2), "two constructors of one name are not the same"
+    assert first(1) != first(1.0)
+    assert first(True) != first(1)
+    table = np.ones(3)
+    assert first(table) == first(table)
+    assert first(table) != first(np.ones(3))
+    assert {first(2), first(2), first(3)} == {first(2), first(3)}
+
+
+def test_names_come_from_kinds_or_pairs():
+    model = dl.sequential(L.dense(2), L.dense(2), ("dense_5", L.dense(2)), jnp.tanh, lambda x: x, L.dense(2))
+    params, _ = model.init(KEY, jnp.ones((1, 2)))
+    assert list(params) == ["dense", "dense_1", "dense_5", "dense_2"]
+    with pytest.raises(ValueError, match=r"names of children must differ; got dense more than once in \['dense', 'tan"):
+        dl.sequential(("dense", L.dense(2)), jnp.tanh, L.dense(2))
+    for name in ("", "a/b", "*"):
+        with pytest.raises(ValueError, match="a name must be a non-empty str without '/' and"):
+            dl.sequential((name, L.dense(2)))
+
+
+def test_appending_or_naming_a_layer_changes_no_other_initial_value():
+    x = jnp.ones((1, 2))
+    before, _ = dl.sequential(L.dense(3), jnp.tanh, L.dense(4)).init(KEY, x)
+    appended, _ = dl.sequential(L.dense(3), jnp.tanh, L.dense(4), L.dense(5)).init(KEY, x)
+    inserted, _ = dl.sequential(L.dense(3), ("new", L.dense(3)), jnp.tanh, L.dense(4)).init(KEY, x)
+    for after in (appended, inserted):
+        for name in before:
+            jax.tree.map(np.testing.assert_array_equal, before[name], after[name])
+    assert not np.array_equal(appended["dense_1"]["kernel"][:, :3], appended["dense"]["kernel"])
+
+
+def test_keys_come_from_crc32_of_names():
+    expected = jax.random.fold_in(KEY, np.uint32(0xA8D3E165))
+    assert (child_key(KEY, "dense") == jax.random.fold_in(KEY, np.uint32(__import__("zlib").crc32(b"dense")))).all()
+    assert child_key(None, "dense") is None
+    assert expected.shape == ()
+
+
+def test_dropout_masks_differ_between_layers_and_repeat_with_the_key():
+    model = dl.sequential(L.dropout(0.5), ("second", L.dropout(0.5)))
+    alone, _ = dl.sequential(L.dropout(0.5)).apply({}, {}, jnp.ones(64), train=True, key=KEY)
+    other, _ = dl.sequential(("second", L.dropout(0.5))).apply({}, {}, jnp.ones(64), train=True, key=KEY)
+    again, _ = dl.sequential(L.dropout(0.5)).apply({}, {}, jnp.ones(64), train=True, key=KEY)
+    assert not np.array_equal(alone, other)
+    np.testing.assert_array_equal(alone, again)
+    both, _ = model.apply({}, {}, jnp.ones(64), train=True, key=KEY)
+    np.testing.assert_array_equal(both, alone * other)
+
+
+def test_nesting_costs_linear_time():
+    looks = 0
+
+    def counted(x):
+        nonlocal looks
+        looks += 1
+        return x
+
+    def nest(depth):
+        model = dl.sequential(counted)
+        for _ in range(depth):
+            model = dl.residual(dl.sequential(model, counted))
+        return model
+
+    build(nest(16), KEY, jnp.ones((1, 2)))
+    assert looks == 17
+
+
+def test_a_frozen_dataclass_is_a_layer():
+    @dataclass(frozen=True)
+    class Shift:
+        by: float
+
+        def init(self, key, x):
+            return {"shift": jnp.full(x.shape[-1:], self.by)}, {}
+
+        def apply(self, params, state, x, *, train, key=None):
+            return x + params["shift"][None], state
+
+    model = dl.sequential(L.dense(2), Shift(1.0), Shift(2.0))
+    params, state = model.init(KEY, jnp.ones((1, 2)))
+    assert list(params) == ["dense", "Shift", "Shift_1"]
+    assert model.apply(params, state, jnp.ones((3, 2)), train=False)[0].shape == (3, 2)
+    assert "Shift(by=1.0)" in repr(model)
+
+
+def test_what_is_no_layer_is_refused_with_a_word():
+    with pytest.raises(
+        TypeError, match=r"got flax\.linen.*Dense, a module that keeps its parameters in its own way.*jaxdl\.interop"
+    ):
+        dl.sequential(nn.Dense(3))
+    with pytest.raises(TypeError, match="each child must be a layer, a function of arrays, or a"):
+        dl.sequential(3)
+    with pytest.raises(TypeError, match="each child must be a layer"):
+        dl.sequential(L.dense)  # forgot to call it: a function, but it gives no array
+        dl.sequential(L.dense).init(KEY, jnp.ones((1, 2)))
+
+
+def test_apply_must_return_two_results():
+    @dl.layer
+    def careless():
+        return (lambda key, x: ({}, {})), (lambda params, state, x, *, train, key=None: x)
+
+    with pytest.raises(TypeError, match=r"careless\(\): apply must return two results, \(y, state\)"):
+        careless().apply({}, {}, jnp.ones(3), train=False)
+
+
+def test_constructors_check_their_arguments():
+    for make, text in [
+        (lambda: L.dense(0), r"dense\(features=0\): features must be a positive int; got 0"),
+        (lambda: L.dense(True), "features must be a positive int; got True"),
+        (lambda: L.conv(4, 0), r"conv\(features=4, kernel_size=0\): kernel_size must be a positive int; got 0"),
+        (lambda: L.conv(4, 3, groups=3), "features must be a multiple of groups; got 4 and 3"),
+        (lambda: L.conv(4, 3, strides=(1, -1)), "strides must be a positive int; got -1"),
+        (lambda: L.dropout(1.0), r"dropout\(rate=1.0\): rate must be a number from 0 up to, but not including, 1"),
+        (lambda: L.dropout(-0.1), "rate must be a number from 0"),
+        (lambda: L.max_pool("2"), "window must be a positive int"),
+        (lambda: L.batch_norm(momentum=2.0), "momentum must be a number from 0"),
+        (lambda: L.batch_norm(epsilon=0), "epsilon must be positive"),
+    ]:
+        with pytest.raises(ValueError, match=text):
+            make()
+    with pytest.raises(TypeError, match=r"dense\(\) missing 1 required positional argument: 'features'"):
+        L.dense()
+    with pytest.raises(TypeError, match=r"dense\(\) got an unexpected keyword argument 'name'"):
+        L.dense(3, name="a")
+
+
+def test_layers_check_their_inputs():
+    for layer, x, kind, text in [
+        (
+            L.dense(3),
+            jnp.ones((2, 4), int),
+            TypeError,
+            r"input must be a floating array; got int32\[2,4\]. Did you mean",
+        ),
+        (L.conv(3, 3), jnp.ones((2, 8, 8, 3), int), TypeError, r"input.astype\(jnp.float32\)"),
+        (L.conv(3, 3), jnp.ones((2, 3072)), ValueError, r"Did you mean x.reshape\(2, 32, 32, 3\)\?"),
+        (L.conv(3, 3), jnp.ones((2, 100, 7)[:2]), ValueError, r"Did you mean x.reshape\(2, 10, 10, 1\)\?"),
+        (L.conv(4, 3, groups=2), jnp.ones((2, 8, 8, 3)), ValueError, "channels must be a multiple of groups=2"),
+        (
+            L.conv(4, (3, 3)),
+            jnp.ones((2, 8, 3)),
+            ValueError,
+            "kernel_size must be an int or 1 ints, one for each spatial",
+        ),
+        (L.conv(4, 9), jnp.ones((2, 8, 8, 3)), ValueError, r"the window, which spans \(9, 9\) positions, must fit"),
+        (L.conv(4, 3, padding="FULL"), jnp.ones((2, 8, 8, 3)), ValueError, 'padding must be "VALID", "SAME", an int'),
+        (L.max_pool(2), jnp.ones((2, 8)), ValueError, "max_pool.*must have a channel axis last"),
+        (L.batch_norm(), jnp.ones(3), ValueError, r"batch_norm\(\): input must have a batch axis and a channel axis"),
+        (L.dense(3), jnp.ones(()), ValueError, "input must have at least one axis"),
+    ]:
+        with pytest.raises(kind, match=text):
+            build(layer, KEY, x)
+    params, state = L.conv(4, 3).init(KEY, jnp.ones((1, 8, 8, 3)))
+    with pytest.raises(
+        ValueError, match=r"input must have 3 channels for kernel float32\[3,3,3,4\], groups=1; got float"
+    ):
+        L.conv(4, 3).apply(params, state, jnp.ones((1, 8, 8, 1)), train=False)
+    with pytest.raises(ValueError, match=r"dropout\(rate=0.5\): train=True needs a key; got None"):
+        L.dropout(0.5).apply({}, {}, jnp.ones(3), train=True)
+    with pytest.raises(TypeError, match="train must be True or False; got 1"):
+        L.dropout(0.5).apply({}, {}, jnp.ones(3), train=1)

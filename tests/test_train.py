@@ -1,0 +1,444 @@
+"""The training contract and the engine."""
+
+import os
+import signal
+import threading
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxdl as dl
+from jaxdl import layers as L
+from jaxdl.train import create_state, trace_count
+
+RNG = np.random.default_rng(0)
+DATA = {"x": RNG.normal(size=(23, 3)).astype(np.float32), "y": RNG.integers(0, 2, 23).astype(np.int32)}
+OPTIMIZER = optax.adam(1e-2)
+
+
+def model():
+    return dl.sequential(L.dense(4), L.batch_norm(), jnp.tanh, L.dropout(0.3), L.dense(2))
+
+
+def fit(data=DATA, **changes):
+    arguments = dict(
+        loss=dl.losses.cross_entropy, optimizer=OPTIMIZER, epochs=2, batch_size=5, progress=False, seed=1,
+        metrics={"accuracy": dl.metrics.accuracy},
+    ) | changes  # fmt: skip
+    return dl.fit(model(), data, **arguments)
+
+
+def assert_equal(one, two):
+    def compare(a, b):
+        if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+            a, b = jax.random.key_data(a), jax.random.key_data(b)
+        np.testing.assert_array_equal(a, b)
+
+    jax.tree.map(compare, one, two)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return fit()
+
+
+class Source:
+    """A random-access source of examples, as a dataset of files would be."""
+
+    def __len__(self):
+        return len(DATA["y"])
+
+    def __getitem__(self, index):
+        return {name: leaf[index] for name, leaf in DATA.items()}
+
+
+def batches_of(epoch, start):
+    """The engine's own batches of an epoch, as a stream."""
+    order = dl.data.epoch_order(len(DATA["y"]), seed=1, epoch=epoch)
+    for first in range(5 * start, len(order), 5):
+        yield {name: leaf[order[first : first + 5]] for name, leaf in DATA.items()}
+
+
+def plain_loop(epochs=2):
+    """The same training, one jitted step at a time: what the engine must compute, up to rounding."""
+    step = jax.jit(
+        dl.make_step(
+            dl.supervised(model(), dl.losses.cross_entropy, metrics={"accuracy": dl.metrics.accuracy}), OPTIMIZER
+        )
+    )
+    state = create_state(model(), OPTIMIZER, DATA["x"], seed=1)
+    history = []
+    for epoch in range(epochs):
+        sums = []
+        for batch in batches_of(epoch, 0):
+            state, metrics = step(state, batch)
+            sums.append(metrics)
+        total = jax.tree.map(lambda *leaves: sum(leaves), *sums)
+        history.append({name: float(s.total / s.weight) for name, s in total.items()})
+    return state, history
+
+
+def test_fit_equals_a_plain_loop(trained):
+    state, history = trained
+    expected, rows = plain_loop()
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6),
+        (state.params, state.state, state.opt_state),
+        (expected.params, expected.state, expected.opt_state),
+    )
+    assert int(state.step) == int(expected.step) == 10
+    assert history["epoch"] == [1, 2]
+    assert history["steps"] == [5, 5]
+    for name in ("loss", "accuracy"):
+        np.testing.assert_allclose(history[name], [row[name] for row in rows], rtol=1e-5)
+    assert list(history)[:4] == ["epoch", "steps", "loss", "accuracy"]
+
+
+def test_a_run_repeats_and_seeds_differ(trained):
+    assert_equal(fit()[0], trained[0])
+    assert not np.array_equal(fit(seed=2)[0].params["dense"]["kernel"], trained[0].params["dense"]["kernel"])
+
+
+@pytest.mark.parametrize("data", [Source(), batches_of, (DATA["x"], DATA["y"])], ids=["source", "callable", "tuple"])
+def test_every_kind_of_data_gives_the_same_bits(trained, data):
+    state, history = fit(data)
+    assert_equal(state, trained[0])
+    assert history["loss"] == trained[1]["loss"]
+
+
+def test_data_that_do_not_fit_are_fed_in_chunks_to_the_same_bits(trained, monkeypatch):
+    monkeypatch.setattr("jaxdl.train.feed.resident_bytes", lambda: 0)
+    assert_equal(fit()[0], trained[0])
+    monkeypatch.setattr("jaxdl.train.feed.CHUNK_STEPS", 3)
+    assert_equal(fit()[0], trained[0])
+
+
+def test_iterables_and_iterators():
+    batches = list(batches_of(0, 0))
+
+    class Loader:
+        def __iter__(self):
+            return iter(batches)
+
+    twice, history = fit(Loader(), batch_size=None)
+    assert history["steps"] == [5, 5]
+    once, _ = fit(iter(batches), epochs=1)
+    again, _ = fit(iter(batches), epochs=1)
+    assert_equal(once, again)
+    endless = (batch for _ in iter(int, 1) for batch in batches[:4])
+    assert fit(endless, steps_per_epoch=3)[1]["steps"] == [3, 3]
+    with pytest.raises(
+        ValueError, match=r"data must give batches in epoch 2; got none. An iterator lasts for one epoch"
+    ):
+        fit(iter(batches), epochs=2)
+
+
+def test_a_stream_of_many_shapes_warns_that_it_compiles_again():
+    shapes = [{name: leaf[:size] for name, leaf in DATA.items()} for size in (13, 12, 11)]
+    with pytest.warns(UserWarning, match=r"run: compiled again, for batches of 11.*before it for batches of 13"):
+        fit(lambda epoch, start: iter(shapes), epochs=1)
+
+
+def test_a_loader_that_fails_fails_the_run_with_its_own_error():
+    def broken(epoch, start):
+        yield {name: leaf[:5] for name, leaf in DATA.items()}
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        fit(broken)
+
+
+def test_an_equal_model_compiles_nothing(trained):
+    before = trace_count()
+    fit(epochs=3)
+    fit(validation=DATA)
+    once = trace_count()
+    fit(validation=DATA)
+    assert trace_count() == once
+    assert once - before == 1, "only the evaluation was new"
+
+
+def test_programs_of_any_length_give_the_same_bits(trained, monkeypatch):
+    before = trace_count()
+    for probe in (1, 2, 3):
+        monkeypatch.setattr("jaxdl.train.pace.PROBE", probe)
+        assert_equal(fit()[0], trained[0])
+    assert trace_count() == before
+
+
+def test_more_epochs_from_a_train_state_equal_one_go(trained):
+    half, first = fit(epochs=1)
+    whole, second = fit(train_state=half, epochs=1)
+    assert_equal(whole, trained[0])
+    assert first["loss"] + second["loss"] == trained[1]["loss"]
+    assert second["epoch"] == [2]
+
+
+def test_what_the_user_hands_in_stays_alive():
+    start = create_state(model(), OPTIMIZER, DATA["x"])
+    data = jax.tree.map(jnp.asarray, DATA)
+    tied = {"a": start.params["dense"]["kernel"], "b": start.params["dense"]["kernel"]}
+    fit(data, train_state=start)
+    dl.run(lambda s, batch: (s, {}), tied, data, epochs=1, batch_size=5, progress=False)
+    for leaf in jax.tree.leaves((start, data, tied)):
+        assert not leaf.is_deleted()
+
+
+def test_consume_gives_the_state_away():
+    step = dl.make_step(dl.supervised(model(), dl.losses.cross_entropy), OPTIMIZER)
+    start = create_state(model(), OPTIMIZER, DATA["x"])
+    dl.run(step, start, DATA, epochs=1, batch_size=5, progress=False, consume=True)
+    assert start.params["dense"]["kernel"].is_deleted()
+
+
+def test_remainder():
+    assert fit(remainder="drop")[1]["steps"] == [4, 4]
+    with pytest.raises(ValueError, match='remainder must be "train" or "drop"; got \'keep\''):
+        fit(remainder="keep")
+
+
+def test_weights_mask_examples_exactly():
+    masked = DATA | {"weight": np.r_[np.ones(20), np.zeros(3)].astype(np.float32)}
+    spoiled = masked | {"x": np.r_[DATA["x"][:20], np.full((3, 3), 7.0, np.float32)]}
+    linear = dl.sequential(L.dense(2))
+    options = dict(loss=dl.losses.cross_entropy, optimizer=OPTIMIZER, epochs=2, batch_size=5, progress=False)
+    one, _ = dl.fit(linear, masked, **options)
+    two, _ = dl.fit(linear, spoiled, **options)
+    assert_equal(one.params, two.params)
+    scores = dl.evaluate(linear, one, masked, loss=dl.losses.cross_entropy, batch_size=7)
+    clean = {name: leaf[:20] for name, leaf in DATA.items()}
+    expected = dl.evaluate(linear, one, clean, loss=dl.losses.cross_entropy, batch_size=20)
+    np.testing.assert_allclose(scores["loss"], expected["loss"], rtol=1e-6)
+
+
+def test_evaluate_and_predict_are_exact_over_uneven_batches(trained):
+    state, _ = trained
+    logits, _ = model().apply(state.params, state.state, DATA["x"], train=False)
+    np.testing.assert_allclose(dl.predict(model(), state, DATA["x"], batch_size=10), logits, rtol=1e-5, atol=1e-6)
+    expected = {
+        "loss": float(dl.losses.cross_entropy(logits, DATA["y"]).mean()),
+        "accuracy": float(dl.metrics.accuracy(logits, DATA["y"]).mean()),
+    }
+    for size in (1, 4, 23, 100):
+        found = dl.evaluate(
+            model(),
+            state,
+            DATA,
+            loss=dl.losses.cross_entropy,
+            metrics={"accuracy": dl.metrics.accuracy},
+            batch_size=size,
+        )
+        assert list(found) == ["loss", "accuracy"]
+        np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-5)
+
+
+def test_validation_is_measured_after_each_epoch(trained):
+    state, history = fit(validation=DATA)
+    assert_equal(state, trained[0])
+    now = dl.evaluate(model(), state, DATA, loss=dl.losses.cross_entropy)
+    np.testing.assert_allclose(history["validation_loss"][-1], now["loss"], rtol=1e-6)
+    assert len(history["validation_accuracy"]) == 2
+
+
+def test_norms_are_logged():
+    step = dl.make_step(dl.supervised(L.dense(2), dl.losses.cross_entropy), optax.sgd(0.0), log_norms=True)
+    state = create_state(L.dense(2), optax.sgd(0.0), DATA["x"])
+    _, history = dl.run(step, state, DATA, epochs=1, batch_size=23, progress=False)
+    gradient = jax.grad(
+        lambda p: dl.losses.cross_entropy(L.dense(2).apply(p, {}, DATA["x"], train=True)[0], DATA["y"]).mean()
+    )(state.params)
+    np.testing.assert_allclose(history["gradient_norm"][0], optax.tree.norm(gradient), rtol=1e-5)
+    np.testing.assert_allclose(history["parameter_norm"][0], optax.tree.norm(state.params), rtol=1e-5)
+    assert "gradient_norm" in fit(log_norms=True, epochs=1)[1]
+
+
+def test_penalties_and_auxiliary_losses_are_added():
+    @dl.layer
+    def active():
+        def init(key, x):
+            return {}, {"aux_loss": jnp.zeros(())}
+
+        def apply(params, state, x, *, train, key=None):
+            return x, {"aux_loss": jnp.square(x).mean()}
+
+        return init, apply
+
+    net = dl.sequential(L.dense(2), ("hook", active()))
+    params, state = net.init(jax.random.key(0), DATA["x"])
+    logits, _ = L.dense(2).apply(params["dense"], {}, DATA["x"], train=True)
+    loss_fn = dl.supervised(net, dl.losses.cross_entropy, penalty=optax.tree.norm)
+    total, (new, metrics) = loss_fn(params, state, DATA, key=None, train=True)
+    plain = dl.losses.cross_entropy(logits, DATA["y"]).mean()
+    np.testing.assert_allclose(total.mean(), plain + optax.tree.norm(params) + jnp.square(logits).mean(), rtol=1e-6)
+    np.testing.assert_allclose(metrics["loss"].mean(), plain, rtol=1e-6)
+    np.testing.assert_allclose(metrics["penalty"].mean(), optax.tree.norm(params), rtol=1e-6)
+    assert float(new["hook"]["aux_loss"]) == 0
+
+
+def test_a_ragged_prediction_is_masked():
+    tagger = dl.sequential(L.dense(2))
+    x = dl.Ragged(jnp.asarray(RNG.normal(size=(4, 5, 3)), jnp.float32), jnp.array([5, 2, 0, 3]))
+    y = RNG.integers(0, 2, (4, 5))
+    params, state = tagger.init(jax.random.key(0), x)
+    loss_fn = dl.supervised(tagger, dl.losses.cross_entropy)
+    total, _ = loss_fn(params, state, {"x": x, "y": y}, key=None, train=False)
+    other, _ = loss_fn(params, state, {"x": x, "y": np.where(x.mask(), y, 1)}, key=None, train=False)
+    assert float(total.weight) == 10
+    assert float(total.total) == float(other.total)
+
+
+def test_transform_runs_inside_and_depends_on_seed_epoch_and_step_alone(monkeypatch):
+    def noisy(batch, key):
+        x = batch["x"].astype(jnp.float32) / 255
+        return batch | {"x": x if key is None else x + 0.1 * jax.random.normal(key, x.shape)}
+
+    data = DATA | {"x": RNG.integers(0, 256, (23, 3)).astype(np.uint8)}
+    one, history = fit(data, transform=noisy, validation=data)
+    monkeypatch.setattr("jaxdl.train.feed.resident_bytes", lambda: 0)
+    monkeypatch.setattr("jaxdl.train.feed.CHUNK_STEPS", 2)
+    two, _ = fit(data, transform=noisy)
+    assert_equal(one, two)
+    clean = dl.evaluate(model(), one, data, loss=dl.losses.cross_entropy, transform=noisy)
+    np.testing.assert_allclose(clean["loss"], history["validation_loss"][-1], rtol=1e-6)
+
+
+def test_callbacks_see_every_moment_and_can_stop():
+    events = []
+
+    def watch(event):
+        events.append((event.kind, event.epoch, event.step))
+        if event.kind != "begin":
+            assert jnp.isfinite(event.state.params["dense"]["kernel"]).all()
+        event.stop = event.kind == "epoch" and event.epoch == 2
+
+    _, history = fit(epochs=5, callbacks=[watch])
+    assert history["epoch"] == [1, 2]
+    assert events[0] == ("begin", 0, 0)
+    assert ("epoch", 1, 5) in events
+    assert events[-1] == ("end", 2, 5)
+
+
+def test_ctrl_c_returns_what_is_reached():
+    def press(event):
+        if event.kind == "program" and event.epoch == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    state, history = fit(epochs=50, callbacks=[press], validation=DATA)
+    assert history["epoch"] == [1, 2]
+    assert history["validation_loss"][-1] is None or history["steps"][-1] == 5
+    assert 5 < int(state.step) <= 10
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert jnp.isfinite(state.params["dense"]["kernel"]).all()
+
+
+def test_a_second_ctrl_c_interrupts_at_once():
+    def press_twice(event):
+        if event.kind == "program":
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(callbacks=[press_twice])
+
+
+def test_fit_works_in_a_thread(trained):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(fit()[0]))
+    thread.start()
+    thread.join()
+    assert_equal(found[0], trained[0])
+
+
+def test_a_step_of_ones_own_with_any_state():
+    def step(s, batch):
+        s = {"a": s["a"] + batch.sum(), "n": s["n"] + 1}
+        return s, {"size": dl.Sum(batch.sum(), jnp.float32(batch.shape[0])), "one": 1.0}
+
+    start = {"a": 0.0, "n": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        state, history = dl.run(step, start, np.arange(7.0, dtype=np.float32), epochs=2, batch_size=3, progress=False)
+    assert float(state["a"]) == 42
+    assert int(state["n"]) == 6
+    assert history["size"] == [3.0, 3.0]
+    assert history["one"] == [1.0, 1.0]
+
+
+def test_wrong_steps_are_named():
+    options = dict(epochs=1, batch_size=2, progress=False)
+    data = np.ones((4, 2), np.float32)
+    for step, text in [
+        (lambda s, b: s, r"a step must return \(train_state, metrics\)"),
+        (lambda s, b: ({"b": s["a"]}, {}), "a step must return a train state like the one it got"),
+        (lambda s, b: ({"a": s["a"].astype(int)}, {}), r"train state\['a'\] must stay float32\[2\]; got int32\[2\]"),
+        (lambda s, b: (s, {"m": b}), r"the metric 'm' must be a Sum or a scalar; got float32\[2,2\]"),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=text):
+            dl.run(step, {"a": jnp.zeros(2)}, data, **options)
+    with pytest.raises(TypeError, match="loss_fn must return"):
+        bad = dl.make_step(lambda params, state, batch, *, key, train: (jnp.zeros(()), (state, {})), OPTIMIZER)
+        dl.run(bad, create_state(L.dense(2), OPTIMIZER, data), data, **options)
+
+
+def changed(**leaves):
+    return DATA | leaves
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (changed(y=DATA["y"].astype(np.float32)), r"labels must be integers of shape .* Did you mean labels.astype"),
+        (changed(y=DATA["y"] + 1), r"labels must be from 0 to 1 for 2 classes; got labels from 1 to 2.*labels - 1\?"),
+        (changed(y=DATA["y"] - 1), r"labels must be from 0 to 1 for 2 classes; got labels from -1 to 0"),
+        (changed(y=DATA["y"][:, None]), r"got int32\[23,1\]. Did you mean labels\[:, 0\]\?"),
+        (
+            changed(x=np.where(DATA["x"] > 1, np.nan, DATA["x"])),
+            r"data must be finite; got \d+ nan or inf in data\['x'\]",
+        ),
+        (changed(x=DATA["x"][:5]), r"all arrays must have the same number of examples; got \{\"\['x'\]\": 5"),
+        ({"x": DATA["x"]}, r"data must have the keys \"x\" and \"y\", and may have \"weight\"; got the keys \['x'\]"),
+        ({"x": DATA["x"][:0], "y": DATA["y"][:0]}, "data must hold at least one example; got no example"),
+        (
+            {name: leaf[:4] for name, leaf in DATA.items()},
+            "batch_size must be at most the number of examples, 4; got 5",
+        ),
+        (3, "data must be arrays, a source with len"),
+    ],
+    ids=["float", "above", "below", "column", "nan", "lengths", "key", "empty", "small", "kind"],
+)
+def test_bad_data_are_named_before_anything_is_compiled(data, text):
+    before = trace_count()
+    with pytest.raises((TypeError, ValueError), match=text):
+        fit(data)
+    assert trace_count() == before
+
+
+def test_bad_data_in_a_stream_are_named():
+    for spoil, text in [
+        (lambda b: b | {"y": b["y"] + 5}, "labels must be from 0 to 1"),
+        (lambda b: b | {"x": b["x"] * np.nan}, "data must be finite"),
+        (lambda b: {"x": b["x"]}, "data must have the keys"),
+    ]:
+        with pytest.raises(ValueError, match=text):
+            fit(lambda epoch, start, spoil=spoil: map(spoil, batches_of(epoch, start)))
+    with pytest.raises(ValueError, match="data must give at least one batch; got none"):
+        fit(lambda epoch, start: iter(()))
+
+
+def test_bad_arguments_are_named():
+    for changes, text in [
+        ({"epochs": 0}, "run: epochs must be a positive int; got 0"),
+        ({"batch_size": 0}, "fit: batch_size must be a positive int; got 0"),
+        ({"batch_size": None}, "fit: batch_size must be given"),
+        ({"steps_per_epoch": 3}, "steps_per_epoch goes with a stream of batches; got 3"),
+        ({"metrics": {"loss": dl.metrics.accuracy}}, "metrics must have other names than loss and penalty"),
+        ({"loss": lambda p, y: dl.losses.cross_entropy(p, y).mean()}, "loss must give a value for each example"),
+    ]:
+        with pytest.raises(ValueError, match=text):
+            fit(**changes)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'epoch'"):
+        fit(epoch=3)
