@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxdl.core import bad_type, bad_value, describe
+from jaxdl.core import bad_type, bad_value
 from jaxdl.core.checks import floating
+from jaxdl.core.targets import check_binary_labels, check_labels, check_same_shape
 
 Loss = Callable[[Any, Any], jax.Array]
 
@@ -55,38 +56,6 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *, label_smoothing: floa
     return optax.losses.softmax_cross_entropy(logits, labels)
 
 
-def check_labels(call: str, logits: Any, labels: Any) -> None:
-    """Raise unless the labels suit the logits: on shapes and dtypes always, on values where they are at hand."""
-    needs = f"labels must be integers of shape {tuple(logits.shape[:-1])} or one-hot of shape {tuple(logits.shape)}"
-    if labels.shape == logits.shape and labels.ndim:
-        return
-    if labels.shape == (*logits.shape[:-1], 1):
-        raise bad_value(call, needs, labels, "Did you mean labels[:, 0]?")
-    if labels.shape != logits.shape[:-1]:
-        raise bad_value(call, needs, labels)
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise bad_value(call, needs, labels, "Did you mean labels.astype(jnp.int32)?")
-    if isinstance(labels, jax.core.Tracer) or not labels.size:
-        return
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= logits.shape[-1]:
-        needs = f"labels must be from 0 to {logits.shape[-1] - 1} for {logits.shape[-1]} classes"
-        hint = f"Did you mean labels - {low}?" if high - low < logits.shape[-1] and low > 0 else ""
-        raise bad_value(call, needs, f"labels from {low} to {high}", hint)
-
-
-def _same_shape(call: str, prediction: jax.Array, target: jax.Array) -> None:
-    floating(call, "prediction", prediction)
-    if prediction.shape == target.shape:
-        return
-    hint = ""
-    if prediction.shape == (*target.shape, 1):
-        hint = "Did you mean target[..., None]?"
-    if target.shape == (*prediction.shape, 1):
-        hint = "Did you mean target[..., 0]?"
-    raise bad_value(call, f"target must have the prediction's shape, {describe(prediction)}", target, hint)
-
-
 def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Binary cross entropy from logits, ``−y log σ(z) − (1 − y) log(1 − σ(z))``, element by element.
 
@@ -100,19 +69,10 @@ def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
         Array([0.6931, 2.1269], dtype=float32)
     """
     labels = jnp.asarray(labels)
-    _same_shape("binary_cross_entropy", logits, labels)
+    check_same_shape("binary_cross_entropy", logits, labels)
     check_binary_labels(logits, labels)
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     return optax.losses.sigmoid_binary_cross_entropy(logits, labels.astype(logits.dtype))
-
-
-def check_binary_labels(logits: Any, labels: Any) -> None:
-    """Raise for labels outside of [0, 1], where the values are at hand."""
-    if isinstance(labels, jax.core.Tracer) or not labels.size:
-        return
-    low, high = labels.min(), labels.max()
-    if low < 0 or high > 1:
-        raise bad_value("binary_cross_entropy", "labels must be from 0 to 1", f"labels from {low} to {high}")
 
 
 def mean_squared_error(prediction: jax.Array, target: jax.Array) -> jax.Array:
@@ -131,7 +91,7 @@ def mean_squared_error(prediction: jax.Array, target: jax.Array) -> jax.Array:
     target = jnp.asarray(target)
     if not jnp.issubdtype(target.dtype, jnp.number):
         raise bad_type("mean_squared_error", "target must be an array of numbers", target)
-    _same_shape("mean_squared_error", prediction, target)
+    check_same_shape("mean_squared_error", prediction, target)
     wide = jnp.promote_types(prediction.dtype, jnp.float32)
     return jnp.square(prediction.astype(wide) - target.astype(wide))
 
@@ -141,6 +101,12 @@ def check_targets(loss: Any, prediction: Any, target: Any) -> None:
 
     **Args** ``prediction``: an array or spec of a prediction, for its shape; ``target``: the real targets of a data
     set, with any number of examples.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> check_targets(cross_entropy, jax.ShapeDtypeStruct((32, 10), jnp.float32), np.array([3, 10]))
+        Traceback (most recent call last):
+        ValueError: cross_entropy: labels must be from 0 to 9 for 10 classes; got labels from 3 to 10
     """
     while hasattr(loss, "func"):
         loss = loss.func

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jaxdl.core import bad_value
 from jaxdl.core.checks import floating, positive_int
-from jaxdl.losses import check_labels
+from jaxdl.core.targets import check_labels
 
 
 def _classes(call: str, logits: jax.Array, labels: jax.Array) -> jax.Array:

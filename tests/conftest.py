@@ -1,5 +1,12 @@
 """What holds for every test: nothing is broadcast in silence between arrays of different rank."""
 
-import jax
+from collections.abc import Iterator
 
-jax.config.update("jax_numpy_rank_promotion", "raise")
+import jax
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_rank_promotion() -> Iterator[None]:
+    with jax.numpy_rank_promotion("raise"):
+        yield

@@ -56,7 +56,7 @@ def test_idx_of_every_type(write, pack, kind, dtype):
         (idx(IMAGES) + b"!", "24 bytes must follow the header of shape .*; got more"),
         (gzip.compress(idx(IMAGES))[:-12], "the gzip stream must be whole; got one that is truncated"),
         (gzip.compress(idx(IMAGES))[:-8] + bytes(8), "the gzip stream must be sound; got a damaged one .*CRC"),
-        (gzip.compress(idx(IMAGES))[:12] + b"\xff" * 40, "the gzip stream must be"),
+        (gzip.compress(idx(IMAGES))[:10] + b"\xff" * 40, "the gzip stream must be sound; got a damaged one"),
     ],
     ids=["empty", "png", "type", "axes", "header", "short", "long", "gzip-short", "gzip-crc", "gzip-bytes"],
 )
@@ -178,7 +178,7 @@ def test_offline_and_not_found_says_what_to_put_where(home, monkeypatch):
 
 def test_an_unwritable_cache_is_named(home, monkeypatch):
     (home / "cache").write_text("a file where the folder should be")
-    with pytest.raises(FileNotFoundError, match="cache/jaxdl/set: Not a directory"):
+    with pytest.raises(FileNotFoundError, match=r"Not a directory: .*cache/jaxdl"):
         find_files("set", FILES, ("http://127.0.0.1:9",))
 
 

@@ -111,9 +111,9 @@ def test_every_kind_of_data_gives_the_same_bits(trained, data):
 
 
 def test_data_that_do_not_fit_are_fed_in_chunks_to_the_same_bits(trained, monkeypatch):
-    monkeypatch.setattr("jaxdl.train.feed.resident_bytes", lambda: 0)
+    monkeypatch.setattr("jaxdl.train.sources.resident_bytes", lambda: 0)
     assert_equal(fit()[0], trained[0])
-    monkeypatch.setattr("jaxdl.train.feed.CHUNK_STEPS", 3)
+    monkeypatch.setattr("jaxdl.train.chunks.CHUNK_STEPS", 3)
     assert_equal(fit()[0], trained[0])
 
 
@@ -298,8 +298,8 @@ def test_transform_runs_inside_and_depends_on_seed_epoch_and_step_alone(monkeypa
 
     data = DATA | {"x": RNG.integers(0, 256, (23, 3)).astype(np.uint8)}
     one, history = fit(data, transform=noisy, validation=data)
-    monkeypatch.setattr("jaxdl.train.feed.resident_bytes", lambda: 0)
-    monkeypatch.setattr("jaxdl.train.feed.CHUNK_STEPS", 2)
+    monkeypatch.setattr("jaxdl.train.sources.resident_bytes", lambda: 0)
+    monkeypatch.setattr("jaxdl.train.chunks.CHUNK_STEPS", 2)
     two, _ = fit(data, transform=noisy)
     assert_equal(one, two)
     clean = dl.evaluate(model(), one, data, loss=dl.losses.cross_entropy, transform=noisy)

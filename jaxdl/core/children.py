@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from jaxdl.core.errors import bad_value, located
-from jaxdl.core.layer import Built, Layer, LayerLike, Params, Part, State, Visit, checked_result, lift
+from jaxdl.core.layer import Built, Layer, LayerLike, Params, Part, State, Visit, checked_result
+from jaxdl.core.lift import lift
 
 Child = tuple[str, LayerLike]
 

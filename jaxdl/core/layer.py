@@ -19,14 +19,16 @@ Anything with these two methods is a layer: the record :class:`Layer` that the d
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, ParamSpec, Protocol, overload
 
 import jax
 
 from jaxdl.core.errors import bad_type, spelled_out
+from jaxdl.core.identity import identity
 from jaxdl.core.ragged import Ragged
+from jaxdl.core.show import call_text
 
 P = ParamSpec("P")
 Params = dict[str, Any]
@@ -106,74 +108,6 @@ class Layer:
         return call_text(self.kind, self.args)
 
 
-class Lifted(Layer):
-    """A bare function as a layer without parameters; it prints as the function's name."""
-
-    def __repr__(self) -> str:
-        return function_text(self.args[0][1])
-
-
-def function_name(function: Any) -> str:
-    """What a function is called: a partial after the function it wraps, a lambda ``lambda``."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    name = getattr(function, "__name__", None) or type(function).__name__
-    return name.strip("<>")
-
-
-def function_text(value: Any) -> str:
-    """A value as a reader would write it: functions by name, partials with what they bind, all else by ``repr``."""
-    if isinstance(value, functools.partial):
-        bound = [*map(function_text, value.args), *(f"{k}={function_text(v)}" for k, v in value.keywords.items())]
-        return f"partial({', '.join([function_text(value.func), *bound])})"
-    if isinstance(value, tuple) and type(value) is tuple:
-        return f"({', '.join(map(function_text, value))}{',' * (len(value) == 1)})"
-    if isinstance(value, type) or (callable(value) and not hasattr(value, "apply")):
-        return function_name(value)
-    return repr(value)
-
-
-def call_text(kind: str, args: Sequence[tuple[str, Any]], width: int = 100) -> str:
-    """``kind(name=value, …)`` on one line, or one argument a line where that is longer than ``width``."""
-    items = [f"{name}={function_text(value)}" if name else function_text(value) for name, value in args]
-    line = f"{kind}({', '.join(items)})"
-    if len(line) <= width and "\n" not in line:
-        return line
-    body = "".join(f"    {item},\n".replace("\n", "\n    ").removesuffix("    ") for item in items)
-    return f"{kind}(\n{body})"
-
-
-class _Same:
-    """Equal to itself alone: what an argument that cannot be hashed contributes to a layer's identity."""
-
-    def __init__(self, value: Any):
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.value is self.value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-
-def identity(value: Any) -> Any:
-    """What makes two arguments the same: hashable, exact in type (``1``, ``1.0`` and ``True`` differ).
-
-    Containers and partials are taken apart; what cannot be hashed, such as an array, is the same as itself alone.
-    """
-    if isinstance(value, functools.partial):
-        return ("partial", identity(value.func), identity(value.args), identity(value.keywords))
-    if isinstance(value, dict):
-        return (type(value), tuple((name, identity(item)) for name, item in value.items()))
-    if isinstance(value, list | tuple):
-        return (tuple, tuple(map(identity, value)))
-    try:
-        hash(value)
-    except TypeError:
-        return _Same(value)
-    return (type(value), value)
-
-
 def _described(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
     """The arguments of a call, by name; those of a ``*args`` one by one under an empty name."""
     signature = inspect.signature(make)
@@ -237,6 +171,10 @@ def _record(make: Callable[..., Any], args: Any, kwargs: Any, build: bool) -> La
     return Layer(kind, described, init, apply, (make, identity(described)), first if build else None)
 
 
+MAKES_A_LAYER = "__makes_a_layer__"
+"""Marks constructors, so that one that was not called is told from a function of arrays."""
+
+
 def layer(make: Callable[P, tuple[Init, Apply]]) -> Callable[P, Layer]:
     """Make a layer constructor of a function that returns ``(init, apply)``.
 
@@ -259,6 +197,7 @@ def layer(make: Callable[P, tuple[Init, Apply]]) -> Callable[P, Layer]:
     def construct(*args: P.args, **kwargs: P.kwargs) -> Layer:
         return _record(make, args, kwargs, build=False)
 
+    setattr(construct, MAKES_A_LAYER, True)
     return construct
 
 
@@ -269,6 +208,7 @@ def combinator(make: Callable[P, tuple[Build, Apply]]) -> Callable[P, Layer]:
     def construct(*args: P.args, **kwargs: P.kwargs) -> Layer:
         return _record(make, args, kwargs, build=True)
 
+    setattr(construct, MAKES_A_LAYER, True)
     return construct
 
 
@@ -332,34 +272,3 @@ def positions(kind: str, x: Any, positionwise: bool = True) -> Any:
 def no_params(key: jax.Array, x: Any) -> Params:
     """The ``init`` of a stateless layer that has no parameters."""
     return {}
-
-
-_FOREIGN = {"flax", "equinox", "torch", "keras", "haiku"}
-
-
-def lift(call: str, value: Any) -> LayerLike:
-    """A layer as it is; a bare function of arrays as a layer without parameters, named after the function."""
-    if isinstance(value, Layer):
-        return value
-    home = {cls.__module__.partition(".")[0] for cls in type(value).__mro__}
-    if home & _FOREIGN and not isinstance(value, functools.partial):
-        raise bad_type(
-            call,
-            "each child must be a layer or a function of arrays",
-            f"{type(value).__module__}.{type(value).__qualname__}, a module that keeps its parameters in its own way",
-            "Write it as a layer (init, apply); jaxdl.interop is the room for other libraries' weights",
-        )
-    if hasattr(value, "init") and hasattr(value, "apply"):
-        return value
-    if not callable(value) or isinstance(value, type):
-        raise bad_type(call, "each child must be a layer, a function of arrays, or a (name, layer) pair", value)
-
-    def init(key: jax.Array, x: Any, /) -> tuple[Params, State]:
-        return {}, {}
-
-    def apply(
-        params: Params, state: State, x: Any, /, *, train: bool, key: jax.Array | None = None
-    ) -> tuple[Any, State]:
-        return (Ragged(value(x.x), x.lengths) if isinstance(x, Ragged) else value(x)), state
-
-    return Lifted(function_name(value), (("function", value),), init, apply, identity(value))

@@ -3,12 +3,12 @@
 import contextlib
 import hashlib
 import os
-import tempfile
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from jaxdl.core.files import whole_file
 
 
 class DataFile(NamedTuple):
@@ -95,23 +95,15 @@ def _download(file: DataFile, mirrors: Sequence[str], target: Path, timeout: flo
         url = mirror.rstrip("/") + "/" + file.name
         try:
             target.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(prefix=file.name + ".", suffix=".part", dir=target)
-        except OSError as error:
-            failures.append(f"{target}: {error.strerror}")
-            break
-        part = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as sink, urllib.request.urlopen(url, timeout=timeout) as source:
-                left = file.size + 1
-                while left and (chunk := source.read(min(left, 1 << 20))):
-                    sink.write(chunk)
-                    left -= len(chunk)
-            verify(part, file)
-            part.replace(final)
-        except (urllib.error.URLError, OSError, ValueError) as error:
-            failures.append(f"{url}: {getattr(error, 'reason', None) or error}")
+            with whole_file(final) as part:
+                with part.open("wb") as sink, urllib.request.urlopen(url, timeout=timeout) as source:
+                    left = file.size + 1
+                    while left and (chunk := source.read(min(left, 1 << 20))):
+                        sink.write(chunk)
+                        left -= len(chunk)
+                verify(part, file)
+        except (OSError, ValueError) as error:
+            failures.append(f"{url}: {error}")
         else:
             return final
-        finally:
-            part.unlink(missing_ok=True)
     raise _NoMirrorError

@@ -1,7 +1,6 @@
 """Parameters in safetensors files: names and numbers, no code."""
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from flax import traverse_util
 
 from jaxdl.core import bad_value
 from jaxdl.core.extras import need
+from jaxdl.core.files import whole_file
 
 
 def save_params(
@@ -33,15 +33,8 @@ def save_params(
     if not flat:
         raise bad_value("save_params", "params must hold at least one array", params)
     arrays = {name: np.ascontiguousarray(leaf) for name, leaf in flat.items()}
-    path = Path(path)
-    descriptor, name = tempfile.mkstemp(prefix=path.name + ".", suffix=".part", dir=path.parent)
-    os.close(descriptor)
-    part = Path(name)
-    try:
-        numpy_file.save_file(arrays, part, metadata=dict(metadata or {}))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(Path(path)) as part:
+        part.write_bytes(numpy_file.save(arrays, metadata=dict(metadata or {})))
 
 
 def load_params(path: str | os.PathLike[str]) -> dict[str, Any]:

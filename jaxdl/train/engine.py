@@ -13,7 +13,7 @@ import numpy as np
 from jaxdl.core import Sum, bad_value, describe, specs
 from jaxdl.core.checks import is_int, positive_int
 from jaxdl.train.events import Callback, Event, History
-from jaxdl.train.feed import Feed, Segment, open_feed
+from jaxdl.train.feed import Feed, Segment
 from jaxdl.train.interrupt import Interrupt, catch_interrupt
 from jaxdl.train.pace import Pace
 from jaxdl.train.program import (
@@ -26,6 +26,7 @@ from jaxdl.train.program import (
     train_program,
 )
 from jaxdl.train.progress import Progress
+from jaxdl.train.sources import open_feed
 from jaxdl.train.step import Transform
 
 

@@ -12,8 +12,9 @@ from jaxdl.core import LayerLike, bad_value
 from jaxdl.core.checks import positive_int
 from jaxdl.data.split import count_examples
 from jaxdl.losses import check_targets
-from jaxdl.train.feed import Feed, open_feed
+from jaxdl.train.feed import Feed
 from jaxdl.train.program import Totals, add_sums, evaluation_program, means
+from jaxdl.train.sources import open_feed
 from jaxdl.train.state import TrainState
 from jaxdl.train.step import Supervised, Transform, supervised
 

@@ -11,7 +11,8 @@ from jaxdl.core import LayerLike
 from jaxdl.train.engine import run
 from jaxdl.train.evaluate import Evaluation, evaluation_feed, named_batch, watch_targets
 from jaxdl.train.events import History
-from jaxdl.train.feed import Feed, open_feed, steps_in
+from jaxdl.train.feed import Feed, steps_in
+from jaxdl.train.sources import open_feed
 from jaxdl.train.state import TrainState, create_state
 from jaxdl.train.step import Transform, make_step, supervised
 

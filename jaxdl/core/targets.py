@@ -1,0 +1,51 @@
+"""Checks of targets against predictions: nothing is broadcast, nothing is out of range."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxdl.core.checks import floating
+from jaxdl.core.errors import bad_value, describe
+
+
+def check_labels(call: str, logits: Any, labels: Any) -> None:
+    """Raise unless the labels suit the logits: on shapes and dtypes always, on values where they are at hand."""
+    needs = f"labels must be integers of shape {tuple(logits.shape[:-1])} or one-hot of shape {tuple(logits.shape)}"
+    if labels.shape == logits.shape and labels.ndim:
+        return
+    if labels.shape == (*logits.shape[:-1], 1):
+        raise bad_value(call, needs, labels, "Did you mean labels[:, 0]?")
+    if labels.shape != logits.shape[:-1]:
+        raise bad_value(call, needs, labels)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise bad_value(call, needs, labels, "Did you mean labels.astype(jnp.int32)?")
+    if isinstance(labels, jax.core.Tracer) or not labels.size:
+        return
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= logits.shape[-1]:
+        needs = f"labels must be from 0 to {logits.shape[-1] - 1} for {logits.shape[-1]} classes"
+        hint = f"Did you mean labels - {low}?" if high - low < logits.shape[-1] and low > 0 else ""
+        raise bad_value(call, needs, f"labels from {low} to {high}", hint)
+
+
+def check_same_shape(call: str, prediction: jax.Array, target: jax.Array) -> None:
+    """Raise unless a floating prediction and its target have one shape."""
+    floating(call, "prediction", prediction)
+    if prediction.shape == target.shape:
+        return
+    hint = ""
+    if prediction.shape == (*target.shape, 1):
+        hint = "Did you mean target[..., None]?"
+    if target.shape == (*prediction.shape, 1):
+        hint = "Did you mean target[..., 0]?"
+    raise bad_value(call, f"target must have the prediction's shape, {describe(prediction)}", target, hint)
+
+
+def check_binary_labels(logits: Any, labels: Any) -> None:
+    """Raise for labels outside of [0, 1], where the values are at hand."""
+    if isinstance(labels, jax.core.Tracer) or not labels.size:
+        return
+    low, high = labels.min(), labels.max()
+    if low < 0 or high > 1:
+        raise bad_value("binary_cross_entropy", "labels must be from 0 to 1", f"labels from {low} to {high}")

@@ -1,0 +1,74 @@
+"""The feed that suits a data set."""
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxdl.core import bad_type, bad_value
+from jaxdl.core.checks import positive_int
+from jaxdl.data.split import count_examples
+from jaxdl.train.chunks import ChunkFeed, StreamFeed
+from jaxdl.train.feed import Feed, Plan, Prepare, ResidentFeed, check_finite
+
+
+def open_feed(
+    call: str,
+    data: Any,
+    *,
+    batch_size: int | None,
+    seed: int = 0,
+    shuffle: bool = True,
+    remainder: str = "train",
+    steps_per_epoch: int | None = None,
+    prepare: Prepare = lambda batch: batch,
+) -> Feed:
+    """The feed for a data set: arrays, a random-access source, a callable ``(epoch, start)``, or an iterable of
+    batches.
+
+    **Args** ``prepare``: brings a batch, or all arrays at once, into the form that the step takes, and checks it.
+    """
+    if remainder not in ("train", "drop"):
+        raise bad_value(call, 'remainder must be "train" or "drop"', repr(remainder))
+    whole = jax.tree.leaves(data)
+    arrays = bool(whole) and all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in whole)
+    if not arrays and (callable(data) or not hasattr(data, "__getitem__") or not hasattr(data, "__len__")):
+        if not callable(data) and not isinstance(data, Iterable):
+            needs = "data must be arrays, a source with len() and [index], a callable (epoch, start), or an iterable"
+            raise bad_type(call, needs, data)
+        return StreamFeed(call, data, steps_per_epoch, prepare)
+    if isinstance(data, dict | tuple) and not arrays:
+        raise bad_type(call, "data must hold arrays", data)
+    if steps_per_epoch is not None:
+        raise bad_value(call, "steps_per_epoch goes with a stream of batches", steps_per_epoch)
+    if arrays:
+        data = prepare(data)
+        count = count_examples(call, data)
+    else:
+        count = len(data)
+    if batch_size is None:
+        raise bad_value(call, "batch_size must be given", None)
+    size = positive_int(call, "batch_size", batch_size)
+    if count == 0:
+        raise bad_value(call, "data must hold at least one example", "no example")
+    if size > count:
+        raise bad_value(call, f"batch_size must be at most the number of examples, {count}", size)
+    plan = Plan(count, size, seed, shuffle, remainder == "drop")
+    if not arrays:
+        return ChunkFeed(call, lambda rows: prepare(_stack([data[int(row)] for row in rows])), plan)
+    check_finite(call, data)
+    if sum(leaf.nbytes for leaf in jax.tree.leaves(data)) <= resident_bytes():
+        return ResidentFeed(data, plan)
+    return ChunkFeed(call, lambda rows: jax.tree.map(lambda leaf: leaf[rows], data), plan)
+
+
+def resident_bytes() -> int:
+    """How much data may stay on the device: half of its memory, or of the machine's where it does not say."""
+    memory = jax.devices()[0].memory_stats() or {}
+    return int(memory.get("bytes_limit") or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) // 2
+
+
+def _stack(examples: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *examples)
