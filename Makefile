@@ -24,11 +24,11 @@ $(VENV)/bin/python:
 	  { echo "jaxdl needs Python 3.11 or newer; got `$(PYTHON) --version`. Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# The stamps are older than pyproject.toml when dependencies changed; the install is then made anew.
+# A stamp older than pyproject.toml has the install made anew. What tests need includes what the demo needs.
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $@
+	@touch $@ $(VENV)/.demo

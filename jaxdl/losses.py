@@ -104,9 +104,9 @@ def check_targets(loss: Any, prediction: Any, target: Any) -> None:
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> check_targets(cross_entropy, jax.ShapeDtypeStruct((32, 10), jnp.float32), np.array([3, 10]))
+        >>> check_targets(cross_entropy, jax.ShapeDtypeStruct((32, 10), jnp.float32), np.array([0, 10]))
         Traceback (most recent call last):
-        ValueError: cross_entropy: labels must be from 0 to 9 for 10 classes; got labels from 3 to 10
+        ValueError: cross_entropy: labels must be from 0 to 9 for 10 classes; got labels from 0 to 10
     """
     while hasattr(loss, "func"):
         loss = loss.func

@@ -25,7 +25,7 @@ def check_labels(call: str, logits: Any, labels: Any) -> None:
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= logits.shape[-1]:
         needs = f"labels must be from 0 to {logits.shape[-1] - 1} for {logits.shape[-1]} classes"
-        hint = f"Did you mean labels - {low}?" if high - low < logits.shape[-1] and low > 0 else ""
+        hint = "Did you mean labels - 1?" if low == 1 and high == logits.shape[-1] else ""
         raise bad_value(call, needs, f"labels from {low} to {high}", hint)
 
 
