@@ -117,6 +117,36 @@ def test_data_that_do_not_fit_are_fed_in_chunks_to_the_same_bits(trained, monkey
     assert_equal(fit()[0], trained[0])
 
 
+def test_streams_of_any_length_are_compiled_once_a_shape(monkeypatch):
+    monkeypatch.setattr("jaxdl.train.chunks.CHUNK_STEPS", 3)
+    before = trace_count()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        state, history = fit(batches_of)
+    assert history["steps"] == [5, 5]
+    assert trace_count() - before <= 2
+    assert_equal(state, fit()[0])
+
+
+def test_float64_is_kept_where_it_is_enabled(monkeypatch):
+    with jax.enable_x64(True):
+        data = {"x": DATA["x"].astype(np.float64), "y": DATA["y"]}
+        wide = dl.sequential(L.dense(2, param_dtype=jnp.float64))
+        options = dict(loss=dl.losses.cross_entropy, optimizer=OPTIMIZER, epochs=2, batch_size=5, progress=False)
+        resident, history = dl.fit(wide, data, validation=data, **options)
+        monkeypatch.setattr("jaxdl.train.sources.resident_bytes", lambda: 0)
+        chunked, _ = dl.fit(wide, data, **options)
+        assert resident.params["dense"]["kernel"].dtype == jnp.float64
+        assert_equal(resident, chunked)
+        exact = dl.evaluate(wide, resident, data, loss=dl.losses.cross_entropy)
+        np.testing.assert_allclose(history["validation_loss"][-1], exact["loss"], rtol=1e-14)
+
+
+def test_a_list_is_a_source_of_examples(trained):
+    examples = [{name: leaf[index] for name, leaf in DATA.items()} for index in range(23)]
+    assert_equal(fit(examples)[0], trained[0])
+
+
 def test_iterables_and_iterators():
     batches = list(batches_of(0, 0))
 
@@ -139,7 +169,7 @@ def test_iterables_and_iterators():
 
 def test_a_stream_of_many_shapes_warns_that_it_compiles_again():
     shapes = [{name: leaf[:size] for name, leaf in DATA.items()} for size in (13, 12, 11)]
-    with pytest.warns(UserWarning, match=r"run: compiled again, for batches of 11.*before it for batches of 13"):
+    with pytest.warns(UserWarning, match=r"run: compiled again, for batches of 11.*after batches of 13, 12"):
         fit(lambda epoch, start: iter(shapes), epochs=1)
 
 

@@ -1,6 +1,7 @@
 """Feeds of data that are not resident: read ahead by a thread, in chunks of several steps."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -19,20 +20,29 @@ CHUNK_STEPS = 256
 
 
 def _chunk_steps(batch: Any) -> int:
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves(batch))
+    """How many batches like this one (or like its spec) make a chunk."""
+    size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(batch))
     return max(1, min(CHUNK_STEPS, CHUNK_BYTES // max(size, 1)))
 
 
 def _chunk(batches: Any, batch_size: int, steps: int, room: int, first: int) -> Segment:
     """Some batches, joined along the first axis, as a segment with room for more: all chunks have one shape."""
 
-    def fill(leaf: np.ndarray) -> jax.Array:
-        if steps < room:
-            leaf = np.concatenate([leaf, np.zeros(((room - steps) * batch_size, *leaf.shape[1:]), leaf.dtype)])
-        return jnp.asarray(leaf)
+    def fill(leaf: np.ndarray) -> np.ndarray:
+        if steps == room:
+            return leaf
+        return np.concatenate([leaf, np.zeros(((room - steps) * batch_size, *leaf.shape[1:]), leaf.dtype)])
 
     order = np.arange(room * batch_size, dtype=np.int32).reshape(room, batch_size)
-    return Segment(jax.tree.map(fill, batches), jnp.asarray(order), steps, first)
+    return Segment(jax.tree.map(fill, batches), order, steps, first)
+
+
+def _ahead(segments: Iterator[Segment]) -> Iterator[Segment]:
+    """The segments, read ahead by a thread; put on the device by the caller, whose settings (float64, say) hold."""
+    with closing(prefetch(segments)) as ready:
+        for segment in ready:
+            data, order = jax.tree.map(jnp.asarray, (segment.data, segment.order))
+            yield segment._replace(data=data, order=order)
 
 
 class ChunkFeed(Feed):
@@ -41,9 +51,10 @@ class ChunkFeed(Feed):
     def __init__(self, call: str, read: Callable[[np.ndarray], Any], plan: Plan):
         self.call, self.read, self.plan, self.steps = call, read, plan, plan.steps
         self.checks: list[Check] = []
+        self.spec = batch_spec(read(np.zeros(1, np.int32)), plan.batch_size)
 
     def example(self) -> Any:
-        return batch_spec(self.read(np.zeros(1, np.int32)), self.plan.batch_size)
+        return self.spec
 
     def watch(self, check: Check) -> None:
         self.checks.append(check)
@@ -57,17 +68,15 @@ class ChunkFeed(Feed):
 
     def _segments(self, number: int) -> Iterator[Segment]:
         rows, tail = self.plan.rows(number)
-        size = self.plan.batch_size
-        room = min(_chunk_steps(self.read(rows[0])), len(rows))
+        room = min(_chunk_steps(self.spec), len(rows))
         for first in range(0, len(rows), room):
             part = rows[first : first + room]
-            yield _chunk(self._load(part.ravel()), size, len(part), room, first)
+            yield _chunk(self._load(part.ravel()), self.plan.batch_size, len(part), room, first)
         if len(tail):
             yield _chunk(self._load(tail), len(tail), 1, 1, len(rows))
 
     def epoch(self, number: int) -> Iterator[Segment]:
-        with closing(prefetch(self._segments(number))) as segments:
-            yield from segments
+        return _ahead(self._segments(number))
 
 
 class StreamFeed(Feed):
@@ -80,6 +89,7 @@ class StreamFeed(Feed):
         self.call, self.data, self.steps, self.prepare = call, data, steps, prepare
         self.checks: list[Check] = []
         self.pending: list[Any] = []
+        self.rooms: dict[tuple[str, int], int] = {}
 
     def _batches(self, number: int) -> Iterator[Any]:
         raw = iter(self.data(number, 0) if callable(self.data) else self.data)
@@ -102,31 +112,36 @@ class StreamFeed(Feed):
         self.checks.append(check)
 
     def _segments(self, number: int) -> Iterator[Segment]:
-        first, room, kind = 0, 0, None
+        first = 0
         held: list[Any] = []
         for batch in self._batches(number):
             check_finite(self.call, batch)
             for check in self.checks:
                 check(batch)
-            this = describe(jax.tree.map(lambda leaf: leaf[:0], batch)), count_examples(self.call, batch)
-            if held and (this != kind or len(held) == room):
-                yield self._join(held, kind[1], room, first)  # type: ignore[index]
+            if held and (_kind(self.call, batch) != _kind(self.call, held[0]) or len(held) == self._room(held[0])):
+                yield self._joined(held, first)
                 first, held = first + len(held), []
-            if this != kind:
-                kind, room = this, _chunk_steps(batch)
             held.append(batch)
-        if not first and not held:
+        if held:
+            yield self._joined(held, first)
+        elif not first:
             hint = "An iterator lasts for one epoch: did you mean epochs=1, steps_per_epoch=… or a callable?"
             raise bad_value(self.call, f"data must give batches in epoch {number + 1}", "none", hint if number else "")
-        if held:
-            yield self._join(held, kind[1], room, first)  # type: ignore[index]
 
-    @staticmethod
-    def _join(held: list[Any], batch_size: int, room: int, first: int) -> Segment:
+    def _room(self, batch: Any) -> int:
+        return self.rooms.get(_kind(self.call, batch), _chunk_steps(batch))
+
+    def _joined(self, held: list[Any], first: int) -> Segment:
+        # As many batches as came together first (a smaller last one comes alone) make a chunk of that kind for good.
+        size = count_examples(self.call, held[0])
+        room = self.rooms.setdefault(_kind(self.call, held[0]), len(held))
         joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *held)
-        # A batch that stands alone, such as a smaller last one, is not worth a chunk's room.
-        return _chunk(joined, batch_size, len(held), room if len(held) > 1 else 1, first)
+        return _chunk(joined, size, len(held), room, first)
 
     def epoch(self, number: int) -> Iterator[Segment]:
-        with closing(prefetch(self._segments(number))) as segments:
-            yield from segments
+        return _ahead(self._segments(number))
+
+
+def _kind(call: str, batch: Any) -> tuple[str, int]:
+    """What two batches share that go through one program: the shapes and dtypes of examples, and how many they are."""
+    return describe(jax.tree.map(lambda leaf: leaf[:0], batch)), count_examples(call, batch)

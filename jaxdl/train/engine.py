@@ -1,33 +1,25 @@
 """The one engine: it drives any step over any data, many steps a program."""
 
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxdl.core import Sum, bad_value, describe, specs
+from jaxdl.core import bad_value
 from jaxdl.core.checks import is_int, positive_int
+from jaxdl.train.dispatch import Dispatcher
 from jaxdl.train.events import Callback, Event, History
-from jaxdl.train.feed import Feed, Segment
+from jaxdl.train.feed import Feed
 from jaxdl.train.interrupt import Interrupt, catch_interrupt
-from jaxdl.train.pace import Pace
-from jaxdl.train.program import (
-    StepFn,
-    Totals,
-    add_sums,
-    compile_train_program,
-    means,
-    trace_count,
-    train_program,
-)
+from jaxdl.train.program import StepFn, Totals, add_sums, means
 from jaxdl.train.progress import Progress
 from jaxdl.train.sources import open_feed
 from jaxdl.train.step import Transform
+
+Evaluate = Callable[[Any], dict[str, float]]
 
 
 def run(
@@ -42,7 +34,7 @@ def run(
     remainder: str = "train",
     shuffle: bool = True,
     steps_per_epoch: int | None = None,
-    evaluate: Callable[[Any], dict[str, float]] | None = None,
+    evaluate: Evaluate | None = None,
     callbacks: Sequence[Callback] = (),
     transform: Transform | None = None,
     progress: bool = True,
@@ -98,7 +90,8 @@ def run(
     if progress:
         listeners.append(Progress())
     with catch_interrupt() as interrupt, ThreadPoolExecutor(1) as beside:
-        engine = _Engine(step, transform, _owned(train_state, consume), feed, seed, listeners, interrupt, beside)
+        dispatcher = Dispatcher(step, transform, seed, feed, beside)
+        engine = _Engine(_owned(train_state, consume), feed, dispatcher, listeners, interrupt)
         return engine.drive(range(first_epoch, first_epoch + epochs), evaluate)
 
 
@@ -114,28 +107,17 @@ def _owned(train_state: Any, consume: bool) -> Any:
 
 
 class _Engine:
-    """One run: its state, and what it has learnt about its pace."""
+    """One run, as far as it has come."""
 
     def __init__(
-        self,
-        step: StepFn,
-        transform: Transform | None,
-        state: Any,
-        feed: Feed,
-        seed: int,
-        listeners: Sequence[Callback],
-        interrupt: Interrupt,
-        beside: ThreadPoolExecutor,
+        self, state: Any, feed: Feed, dispatcher: Dispatcher, listeners: Sequence[Callback], interrupt: Interrupt
     ):
-        self.step, self.transform, self.state, self.feed = step, transform, state, feed
-        self.key = jax.random.key(np.uint32(seed))
-        self.listeners, self.interrupt, self.beside = listeners, interrupt, beside
+        self.state, self.feed, self.dispatcher = state, feed, dispatcher
+        self.listeners, self.interrupt = listeners, interrupt
         self.history: History = {}
-        self.paces: dict[str, Pace] = {}
-        self.tail: Future[None] | None = None
         self.stopped = False
 
-    def drive(self, epochs: range, evaluate: Callable[[Any], dict[str, float]] | None) -> tuple[Any, History]:
+    def drive(self, epochs: range, evaluate: Evaluate | None) -> tuple[Any, History]:
         event = Event("begin", epochs.start, epochs.stop, 0, self.feed.steps, {}, self.state, self.history)
         try:
             self._tell(event)
@@ -144,7 +126,7 @@ class _Engine:
                     break
                 self._epoch(number, event, evaluate)
         finally:
-            self._tell(event, kind="end", state=self.state)
+            self._tell(event, kind="end", state=self.state, stop=self._done())
         return self.state, self.history
 
     def _done(self) -> bool:
@@ -157,14 +139,15 @@ class _Engine:
             listener(event)
         self.stopped = self.stopped or event.stop
 
-    def _epoch(self, number: int, event: Event, evaluate: Callable[[Any], dict[str, float]] | None) -> None:
+    def _epoch(self, number: int, event: Event, evaluate: Evaluate | None) -> None:
         begun = time.perf_counter()
-        key = jax.random.fold_in(self.key, number)
         totals: Totals = {}
         steps = 0
         for segment in self.feed.epoch(number):
-            for count, sums in self._programs(segment, key):
-                steps += count
+            at = 0
+            while at < segment.steps and not self._done():
+                self.state, count, sums = self.dispatcher.advance(self.state, segment, number, at)
+                at, steps = at + count, steps + count
                 add_sums(totals, sums)
                 event.metrics = means(totals)
                 self._tell(event, kind="program", epoch=number + 1, step=steps, state=self.state)
@@ -179,57 +162,6 @@ class _Engine:
         row["seconds"] = seconds
         record(self.history, row)
         self._tell(event, kind="epoch", metrics=row, state=self.state)
-
-    def _programs(self, segment: Segment, key: jax.Array) -> Iterator[tuple[int, dict[str, Sum]]]:
-        """Run a segment's steps, a program at a time; gives the number of steps and the metrics' sums of each."""
-        pace = self._prepare(segment, key)
-        at = 0
-        while at < segment.steps and not self._done():
-            count = pace.steps(segment.steps - at)
-            begun = time.perf_counter()
-            sums = self._call(segment, key, at, at + count)
-            pace.measured(count, time.perf_counter() - begun)
-            at += count
-            yield count, sums
-
-    def _call(self, segment: Segment, key: jax.Array, start: int, stop: int) -> dict[str, Sum]:
-        """One program, to its end: steps ``start`` to ``stop`` of a segment."""
-        bounds = np.array([start, stop, segment.first], np.int32)
-        self.state, sums = train_program(
-            self.step, self.transform, self.state, segment.data, segment.order, key, bounds
-        )
-        return jax.block_until_ready(sums)
-
-    def _prepare(self, segment: Segment, key: jax.Array) -> Pace:
-        """Have the program for a segment's shapes compiled, and its pace: both by a program of no steps."""
-        rows, size = segment.order.shape
-        shape = f"batches of {size}, {rows} a segment, from {describe(specs(segment.data))}"
-        if shape in self.paces:
-            return self.paces[shape]
-        if self.tail is not None and len(self.paces) == 1:
-            self.tail.result()
-        before = trace_count()
-        self._call(segment, key, 0, 0)
-        if trace_count() > before and len(self.paces) > 1:
-            warnings.warn(
-                f"run: compiled again, for {shape}; before it for {'; '.join(self.paces)}. Batches of one shape are "
-                "compiled once",
-                stacklevel=2,
-            )
-        if not self.paces:
-            self._compile_tail(key)
-        begun = time.perf_counter()
-        self._call(segment, key, 0, 0)
-        self.paces[shape] = Pace(time.perf_counter() - begun)
-        return self.paces[shape]
-
-    def _compile_tail(self, key: jax.Array) -> None:
-        """Compile the program for a smaller last batch while the first epoch runs."""
-        if (tail := self.feed.tail()) is None:
-            return
-        bounds = jax.ShapeDtypeStruct((3,), jnp.int32)
-        arguments = (specs(self.state), *specs(tail), specs(key), bounds)
-        self.tail = self.beside.submit(compile_train_program, self.step, self.transform, *arguments)
 
 
 def record(history: History, row: dict[str, Any]) -> None:

@@ -65,8 +65,8 @@ class Evaluation:
         variables = (train_state.params, train_state.state)
         totals: Totals = {}
         for segment in self.feed.epoch(0):
-            bounds = np.array([0, segment.steps, segment.first], np.int32)
-            sums = evaluation_program(self.measure, self.transform, variables, segment.data, segment.order, bounds)
+            where = np.array([0, segment.steps, segment.first, 0], np.int32)
+            sums = evaluation_program(self.measure, self.transform, variables, segment.data, segment.order, where)
             add_sums(totals, sums)
         return means(totals)
 

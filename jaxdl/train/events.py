@@ -14,7 +14,8 @@ class Event:
     **Fields** ``kind``: ``"begin"`` (of the run), ``"program"`` (some steps are done), ``"epoch"`` (one is done and
     evaluated), ``"end"``; ``epoch`` from 1 to ``epochs``; ``step`` steps done in this epoch, of ``steps`` (None where
     unknown); ``metrics`` of the epoch so far, or of the whole epoch with its evaluation; ``state``: the train state,
-    valid during the callback only, since the next program takes its memory; ``history`` up to here.
+    valid during the callback only, since the next program takes its memory; ``history`` up to here; ``stop`` at the
+    end: whether the run was cut short.
     """
 
     kind: Literal["begin", "program", "epoch", "end"]

@@ -31,9 +31,14 @@ def _loop(
     data: Any,
     order: jax.Array,
     key: jax.Array | None,
-    bounds: jax.Array,
+    where: jax.Array,
 ) -> tuple[Any, dict[str, Sum]]:
-    """Run steps ``bounds[0]`` to ``bounds[1]`` over ``data[order[i]]``; ``bounds[2]`` is the first row's number."""
+    """Run steps ``start`` to ``stop`` over ``data[order[i]]``, where ``start, stop, first, epoch = where``.
+
+    ``first`` is the number of the order's first row within the epoch: with it, a transform's key is a function of
+    (seed, epoch, step), whatever the chunks.
+    """
+    start, stop, first, epoch = where
     global _traces
     _traces += 1
 
@@ -42,7 +47,7 @@ def _loop(
         batch = jax.tree.map(lambda leaf: leaf.at[rows].get(mode="promise_in_bounds"), data)
         if transform is None:
             return batch
-        return transform(batch, None if key is None else jax.random.fold_in(key, bounds[2] + i))
+        return transform(batch, None if key is None else jax.random.fold_in(jax.random.fold_in(key, epoch), first + i))
 
     # Jitted, so that the trace that tells the metrics' structure also serves the loop.
     one = jax.jit(lambda carry, batch: _checked(step(carry, batch), carry))
@@ -54,7 +59,7 @@ def _loop(
         carry, metrics = one(carry, batch_at(i))
         return carry, jax.tree.map(jnp.add, totals, metrics)
 
-    return lax.fori_loop(bounds[0], bounds[1], body, (carry, totals))
+    return lax.fori_loop(start, stop, body, (carry, totals))
 
 
 def _checked(result: Any, carry: Any) -> tuple[Any, dict[str, Sum]]:
@@ -81,20 +86,15 @@ def _as_sum(name: str, metric: Any) -> Sum:
 
 
 train_program = jax.jit(_loop, static_argnums=(0, 1), donate_argnums=2)
-"""``(step, transform, carry, data, order, key, bounds) -> (carry, sums)``; the carry is donated."""
+"""``(step, transform, carry, data, order, key, where) -> (carry, sums)``; the carry is donated."""
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def evaluation_program(
-    measure: Callable[[Any, Any], Any], transform: Transform | None, variables: Any, data: Any, order: Any, bounds: Any
+    measure: Callable[[Any, Any], Any], transform: Transform | None, variables: Any, data: Any, order: Any, where: Any
 ) -> dict[str, Sum]:
     """The sums of ``measure(variables, batch)`` over the same loop; nothing is donated."""
-    return _loop(lambda carry, batch: (carry, measure(variables, batch)), transform, {}, data, order, None, bounds)[1]
-
-
-def compile_train_program(step: StepFn, transform: Transform | None, *arguments: Any) -> None:
-    """Compile :func:`train_program` for arguments (or specs) like these; a later call finds it compiled."""
-    train_program.lower(step, transform, *arguments).compile()
+    return _loop(lambda carry, batch: (carry, measure(variables, batch)), transform, {}, data, order, None, where)[1]
 
 
 def add_sums(totals: Totals, sums: dict[str, Sum]) -> None:

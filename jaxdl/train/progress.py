@@ -89,11 +89,10 @@ class Progress:
     def _end(self, event: Event) -> None:
         if self.bar is not None:
             self.bar.stop()
-        seconds = time.perf_counter() - self.begun
-        if event.epoch < event.epochs or event.kind != "end":
-            print(
-                f"stopped in epoch {event.epoch} of {event.epochs} after {seconds:.1f} s; what is reached is returned"
-            )
+        if event.stop:
+            seconds = time.perf_counter() - self.begun
+            reached = f"epoch {event.epoch} of {event.epochs} after {seconds:.1f} s"
+            print(f"stopped in {reached}; what is reached is returned", flush=True)
 
     def _line(self, text: str, bold: bool = False) -> None:
         if self.bar is None:

@@ -33,7 +33,11 @@ def open_feed(
     if remainder not in ("train", "drop"):
         raise bad_value(call, 'remainder must be "train" or "drop"', repr(remainder))
     whole = jax.tree.leaves(data)
-    arrays = bool(whole) and all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in whole)
+    arrays = (
+        not isinstance(data, list)
+        and bool(whole)
+        and all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in whole)
+    )
     if not arrays and (callable(data) or not hasattr(data, "__getitem__") or not hasattr(data, "__len__")):
         if not callable(data) and not isinstance(data, Iterable):
             needs = "data must be arrays, a source with len() and [index], a callable (epoch, start), or an iterable"

@@ -1,0 +1,69 @@
+"""Which program runs next, and for how many of its steps."""
+
+import time
+import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdl.core import Sum, describe, specs
+from jaxdl.train.feed import Feed, Segment
+from jaxdl.train.pace import Pace
+from jaxdl.train.program import StepFn, trace_count, train_program
+from jaxdl.train.step import Transform
+
+
+class Dispatcher:
+    """The programs of one run: one for each shape of segment, each with a pace of its own.
+
+    **Args** ``beside``: where the program of a smaller last batch is compiled while the first epoch runs.
+    """
+
+    def __init__(self, step: StepFn, transform: Transform | None, seed: int, feed: Feed, beside: ThreadPoolExecutor):
+        self.step, self.transform, self.feed, self.beside = step, transform, feed, beside
+        self.key = jax.random.key(np.uint32(seed))
+        self.paces: dict[Any, Pace] = {}
+        self.tail: Future[Any] | None = None
+
+    def advance(self, state: Any, segment: Segment, epoch: int, at: int) -> tuple[Any, int, dict[str, Sum]]:
+        """Run a segment's next steps, from step ``at``: the new state, how many they were, their metrics' sums."""
+        shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves((segment.order, segment.data)))
+        if shapes not in self.paces:
+            state, self.paces[shapes] = self._prepared(state, segment)
+        pace = self.paces[shapes]
+        count = pace.steps(segment.steps - at)
+        begun = time.perf_counter()
+        state, sums = self._call(state, segment, epoch, at, at + count)
+        pace.measured(count, time.perf_counter() - begun)
+        return state, count, sums
+
+    def _call(self, state: Any, segment: Segment, epoch: int, start: int, stop: int) -> tuple[Any, dict[str, Sum]]:
+        where = np.array([start, stop, segment.first, epoch], np.int32)
+        state, sums = train_program(self.step, self.transform, state, segment.data, segment.order, self.key, where)
+        return state, jax.block_until_ready(sums)
+
+    def _prepared(self, state: Any, segment: Segment) -> tuple[Any, Pace]:
+        """Have the program for a segment's shapes compiled, and its dispatch timed: by two programs of no steps."""
+        if self.tail is not None:
+            self.tail.result()
+            self.tail = None
+        before = trace_count()
+        state, _ = self._call(state, segment, 0, 0, 0)
+        if trace_count() > before and len(self.paces) > 1:
+            earlier = ", ".join(str(order[0][1]) for order, *_ in self.paces)
+            warnings.warn(
+                f"run: compiled again, for batches of {segment.order.shape[1]} from {describe(specs(segment.data))}, "
+                f"after batches of {earlier}. A shape is compiled once: let all batches but the last have one size",
+                stacklevel=2,
+            )
+        if not self.paces and (tail := self.feed.tail()) is not None:
+            arguments = (*specs((state, *tail, self.key)), jax.ShapeDtypeStruct((4,), jnp.int32))
+            # Traced here, where the caller's settings (float64, say) hold: they are a thread's own.
+            lowered = train_program.lower(self.step, self.transform, *arguments)
+            self.tail = self.beside.submit(lowered.compile)
+        begun = time.perf_counter()
+        state, _ = self._call(state, segment, 0, 0, 0)
+        return state, Pace(time.perf_counter() - begun)
