@@ -437,8 +437,9 @@ def changed(**leaves):
             "batch_size must be at most the number of examples, 4; got 5",
         ),
         (3, "data must be arrays, a source with len"),
+        ({"x": [[1.0]], "y": [0]}, r"data must be arrays.*Did you mean np.asarray\(…\)\?"),
     ],
-    ids=["float", "above", "below", "column", "nan", "lengths", "key", "empty", "small", "kind"],
+    ids=["float", "above", "below", "column", "nan", "lengths", "key", "empty", "small", "kind", "lists"],
 )
 def test_bad_data_are_named_before_anything_is_compiled(data, text):
     before = trace_count()

@@ -25,40 +25,23 @@ def open_feed(
     steps_per_epoch: int | None = None,
     prepare: Prepare = lambda batch: batch,
 ) -> Feed:
-    """The feed for a data set: arrays, a random-access source, a callable ``(epoch, start)``, or an iterable of
-    batches.
+    """The feed for arrays, a random-access source, a callable ``(epoch, start)``, or an iterable of batches.
 
     **Args** ``prepare``: brings a batch, or all arrays at once, into the form that the step takes, and checks it.
     """
     if remainder not in ("train", "drop"):
         raise bad_value(call, 'remainder must be "train" or "drop"', repr(remainder))
-    whole = jax.tree.leaves(data)
-    arrays = (
-        not isinstance(data, list)
-        and bool(whole)
-        and all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in whole)
-    )
-    if not arrays and (callable(data) or not hasattr(data, "__getitem__") or not hasattr(data, "__len__")):
-        if not callable(data) and not isinstance(data, Iterable):
+    arrays = _are_arrays(data)
+    if not arrays and not _is_source(data):
+        if isinstance(data, dict | tuple | str) or not (callable(data) or isinstance(data, Iterable)):
             needs = "data must be arrays, a source with len() and [index], a callable (epoch, start), or an iterable"
-            raise bad_type(call, needs, data)
+            raise bad_type(call, needs, data, "Did you mean np.asarray(…)?" if isinstance(data, dict | tuple) else "")
         return StreamFeed(call, data, steps_per_epoch, prepare)
-    if isinstance(data, dict | tuple) and not arrays:
-        raise bad_type(call, "data must hold arrays", data)
     if steps_per_epoch is not None:
         raise bad_value(call, "steps_per_epoch goes with a stream of batches", steps_per_epoch)
-    if arrays:
-        data = prepare(data)
-        count = count_examples(call, data)
-    else:
-        count = len(data)
-    if batch_size is None:
-        raise bad_value(call, "batch_size must be given", None)
-    size = positive_int(call, "batch_size", batch_size)
-    if count == 0:
-        raise bad_value(call, "data must hold at least one example", "no example")
-    if size > count:
-        raise bad_value(call, f"batch_size must be at most the number of examples, {count}", size)
+    data = prepare(data) if arrays else data
+    count = count_examples(call, data) if arrays else len(data)
+    size = _batch_size(call, batch_size, count)
     plan = Plan(count, size, seed, shuffle, remainder == "drop")
     if not arrays:
         return ChunkFeed(call, lambda rows: prepare(_stack([data[int(row)] for row in rows])), plan)
@@ -66,6 +49,27 @@ def open_feed(
     if sum(leaf.nbytes for leaf in jax.tree.leaves(data)) <= resident_bytes():
         return ResidentFeed(data, plan)
     return ChunkFeed(call, lambda rows: jax.tree.map(lambda leaf: leaf[rows], data), plan)
+
+
+def _are_arrays(data: Any) -> bool:
+    """Whether it is a pytree of arrays, examples first; a list is none: it holds examples."""
+    leaves = jax.tree.leaves(data)
+    return not isinstance(data, list) and bool(leaves) and all(hasattr(leaf, "dtype") for leaf in leaves)
+
+
+def _is_source(data: Any) -> bool:
+    return hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, dict | tuple | str)
+
+
+def _batch_size(call: str, batch_size: int | None, count: int) -> int:
+    if batch_size is None:
+        raise bad_value(call, "batch_size must be given", None)
+    size = positive_int(call, "batch_size", batch_size)
+    if count == 0:
+        raise bad_value(call, "data must hold at least one example", "no example")
+    if size > count:
+        raise bad_value(call, f"batch_size must be at most the number of examples, {count}", size)
+    return size
 
 
 def resident_bytes() -> int:
