@@ -15,7 +15,7 @@ import optax
 
 from jaxdl.core import bad_type, bad_value
 from jaxdl.core.checks import floating
-from jaxdl.core.targets import check_binary_labels, check_labels, check_same_shape
+from jaxdl.core.targets import as_array, check_binary_labels, check_labels, check_same_shape
 
 Loss = Callable[[Any, Any], jax.Array]
 
@@ -41,7 +41,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *, label_smoothing: floa
     **References** Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, Rethinking the Inception architecture (smoothing), 2015.
     """
     floating("cross_entropy", "logits", logits)
-    labels = jnp.asarray(labels)
+    labels = as_array(labels)
     if not 0 <= label_smoothing < 1:
         raise bad_value("cross_entropy", "label_smoothing must be from 0 up to, but not including, 1", label_smoothing)
     check_labels("cross_entropy", logits, labels)
@@ -68,7 +68,7 @@ def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
         >>> binary_cross_entropy(jnp.array([0.0, 2.0]), jnp.array([1, 0])).round(4)
         Array([0.6931, 2.1269], dtype=float32)
     """
-    labels = jnp.asarray(labels)
+    labels = as_array(labels)
     check_same_shape("binary_cross_entropy", logits, labels)
     check_binary_labels(logits, labels)
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
@@ -88,7 +88,7 @@ def mean_squared_error(prediction: jax.Array, target: jax.Array) -> jax.Array:
         >>> float(Sum.of(mean_squared_error(jnp.array([1.0, 2.0]), jnp.array([0.0, 4.0]))).mean())
         2.5
     """
-    target = jnp.asarray(target)
+    target = as_array(target)
     if not jnp.issubdtype(target.dtype, jnp.number):
         raise bad_type("mean_squared_error", "target must be an array of numbers", target)
     check_same_shape("mean_squared_error", prediction, target)

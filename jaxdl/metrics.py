@@ -12,13 +12,13 @@ import jax.numpy as jnp
 
 from jaxdl.core import bad_value
 from jaxdl.core.checks import floating, positive_int
-from jaxdl.core.targets import check_labels
+from jaxdl.core.targets import as_array, check_labels
 
 
 def _classes(call: str, logits: jax.Array, labels: jax.Array) -> jax.Array:
     """The integer class of each label, whether given as such or one-hot."""
     floating(call, "logits", logits)
-    labels = jnp.asarray(labels)
+    labels = as_array(labels)
     check_labels(call, logits, labels)
     return labels.argmax(-1) if labels.shape == logits.shape else labels
 
@@ -47,7 +47,7 @@ def binary_accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
         >>> binary_accuracy(jnp.array([2.0, -1.0, 3.0]), jnp.array([1, 0, 0]))
         Array([1., 1., 0.], dtype=float32)
     """
-    labels = jnp.asarray(labels)
+    labels = as_array(labels)
     if labels.shape != logits.shape:
         raise bad_value("binary_accuracy", f"labels must have the logits' shape {logits.shape}", labels)
     return ((logits > 0) == (labels > 0.5)).astype(jnp.float32)

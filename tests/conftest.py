@@ -6,7 +6,7 @@ import jax
 import pytest
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def no_rank_promotion() -> Iterator[None]:
     with jax.numpy_rank_promotion("raise"):
         yield

@@ -194,10 +194,36 @@ def test_an_equal_model_compiles_nothing(trained):
 
 def test_programs_of_any_length_give_the_same_bits(trained, monkeypatch):
     before = trace_count()
-    for probe in (1, 2, 3):
+    for probe in (2, 3, 5):
         monkeypatch.setattr("jaxdl.train.pace.PROBE", probe)
-        assert_equal(fit()[0], trained[0])
+        state, history = fit()
+        assert_equal(state, trained[0])
+        assert history["loss"] == trained[1]["loss"]
     assert trace_count() == before
+
+
+def test_metrics_count_exactly_beyond_what_float32_can():
+    many = jnp.float32(2**24)
+
+    def step(s, batch):
+        return s + 1, {"n": dl.Sum(jnp.where(s == 0, many, 1.0), jnp.float32(1))}
+
+    _, history = dl.run(step, jnp.float32(0), np.zeros(1001, np.float32), epochs=1, batch_size=1, progress=False)
+    assert history["n"] == [(2**24 + 1000) / 1001]
+
+
+def test_a_step_is_traced_once_a_shape():
+    traces = 0
+
+    def step(s, batch):
+        nonlocal traces
+        traces += 1
+        return s + batch.sum(), {"sum": batch.sum()}
+
+    dl.run(step, jnp.zeros(()), np.ones(20, np.float32), epochs=3, batch_size=4, progress=False)
+    assert traces == 1
+    dl.run(step, jnp.zeros(()), np.ones(22, np.float32), epochs=3, batch_size=4, progress=False)
+    assert traces == 2, "the smaller last batch"
 
 
 def test_more_epochs_from_a_train_state_equal_one_go(trained):

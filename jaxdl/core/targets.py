@@ -4,9 +4,23 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdl.core.checks import floating
 from jaxdl.core.errors import bad_value, describe
+
+
+def as_array(target: Any) -> Any:
+    """A target as an array, of NumPy unless it is one of JAX: its values stay at hand also while others are traced."""
+    return target if hasattr(target, "dtype") else np.asarray(target)
+
+
+def _range(labels: Any) -> tuple[Any, Any]:
+    """The least and the greatest value, where the values are at hand; else two zeros, which are in every range."""
+    if isinstance(labels, jax.core.Tracer) or not labels.size:
+        return 0, 0
+    values = np.asarray(labels)
+    return values.min(), values.max()
 
 
 def check_labels(call: str, logits: Any, labels: Any) -> None:
@@ -20,9 +34,7 @@ def check_labels(call: str, logits: Any, labels: Any) -> None:
         raise bad_value(call, needs, labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise bad_value(call, needs, labels, "Did you mean labels.astype(jnp.int32)?")
-    if isinstance(labels, jax.core.Tracer) or not labels.size:
-        return
-    low, high = int(labels.min()), int(labels.max())
+    low, high = _range(labels)
     if low < 0 or high >= logits.shape[-1]:
         needs = f"labels must be from 0 to {logits.shape[-1] - 1} for {logits.shape[-1]} classes"
         hint = "Did you mean labels - 1?" if low == 1 and high == logits.shape[-1] else ""
@@ -44,8 +56,6 @@ def check_same_shape(call: str, prediction: jax.Array, target: jax.Array) -> Non
 
 def check_binary_labels(logits: Any, labels: Any) -> None:
     """Raise for labels outside of [0, 1], where the values are at hand."""
-    if isinstance(labels, jax.core.Tracer) or not labels.size:
-        return
-    low, high = labels.min(), labels.max()
+    low, high = _range(labels)
     if low < 0 or high > 1:
         raise bad_value("binary_cross_entropy", "labels must be from 0 to 1", f"labels from {low} to {high}")

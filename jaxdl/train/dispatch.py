@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdl.core import Sum, describe, specs
+from jaxdl.core import describe, specs
 from jaxdl.train.feed import Feed, Segment
 from jaxdl.train.pace import Pace
-from jaxdl.train.program import StepFn, trace_count, train_program
+from jaxdl.train.program import StepFn, Totals, trace_count, train_program, zero_totals
 from jaxdl.train.step import Transform
 
 
@@ -28,30 +28,39 @@ class Dispatcher:
         self.paces: dict[Any, Pace] = {}
         self.tail: Future[Any] | None = None
 
-    def advance(self, state: Any, segment: Segment, epoch: int, at: int) -> tuple[Any, int, dict[str, Sum]]:
-        """Run a segment's next steps, from step ``at``: the new state, how many they were, their metrics' sums."""
+    def advance(
+        self, state: Any, totals: Totals | None, segment: Segment, epoch: int, at: int
+    ) -> tuple[Any, Totals, int]:
+        """Run a segment's next steps, from step ``at``, adding their metrics to ``totals`` (None: from zero).
+
+        Returns the new state, the new totals, and how many steps they were.
+        """
+        if totals is None:
+            totals = zero_totals(self.step, self.transform, state, segment.data, segment.order, self.key)
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves((segment.order, segment.data)))
         if shapes not in self.paces:
-            state, self.paces[shapes] = self._prepared(state, segment)
+            state, totals = self._prepared(state, totals, segment)
+            self.paces[shapes] = Pace()
         pace = self.paces[shapes]
         count = pace.steps(segment.steps - at)
         begun = time.perf_counter()
-        state, sums = self._call(state, segment, epoch, at, at + count)
+        state, totals = self._call(state, totals, segment, epoch, at, at + count)
         pace.measured(count, time.perf_counter() - begun)
-        return state, count, sums
+        return state, totals, count
 
-    def _call(self, state: Any, segment: Segment, epoch: int, start: int, stop: int) -> tuple[Any, dict[str, Sum]]:
+    def _call(self, state: Any, totals: Totals, segment: Segment, epoch: int, start: int, stop: int) -> Any:
         where = np.array([start, stop, segment.first, epoch], np.int32)
-        state, sums = train_program(self.step, self.transform, state, segment.data, segment.order, self.key, where)
-        return state, jax.block_until_ready(sums)
+        arrays = segment.data, segment.order, self.key, where
+        state, totals = train_program(self.step, self.transform, state, totals, *arrays)
+        return state, jax.block_until_ready(totals)
 
-    def _prepared(self, state: Any, segment: Segment) -> tuple[Any, Pace]:
-        """Have the program for a segment's shapes compiled, and its dispatch timed: by two programs of no steps."""
+    def _prepared(self, state: Any, totals: Totals, segment: Segment) -> Any:
+        """Have the program for a segment's shapes compiled, by running none of its steps."""
         if self.tail is not None:
             self.tail.result()
             self.tail = None
         before = trace_count()
-        state, _ = self._call(state, segment, 0, 0, 0)
+        state, totals = self._call(state, totals, segment, 0, 0, 0)
         if trace_count() > before and len(self.paces) > 1:
             earlier = ", ".join(str(order[0][1]) for order, *_ in self.paces)
             warnings.warn(
@@ -60,10 +69,8 @@ class Dispatcher:
                 stacklevel=2,
             )
         if not self.paces and (tail := self.feed.tail()) is not None:
-            arguments = (*specs((state, *tail, self.key)), jax.ShapeDtypeStruct((4,), jnp.int32))
+            arguments = (*specs((state, totals, *tail, self.key)), jax.ShapeDtypeStruct((4,), jnp.int32))
             # Traced here, where the caller's settings (float64, say) hold: they are a thread's own.
             lowered = train_program.lower(self.step, self.transform, *arguments)
             self.tail = self.beside.submit(lowered.compile)
-        begun = time.perf_counter()
-        state, _ = self._call(state, segment, 0, 0, 0)
-        return state, Pace(time.perf_counter() - begun)
+        return state, totals

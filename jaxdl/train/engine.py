@@ -14,7 +14,7 @@ from jaxdl.train.dispatch import Dispatcher
 from jaxdl.train.events import Callback, Event, History
 from jaxdl.train.feed import Feed
 from jaxdl.train.interrupt import Interrupt, catch_interrupt
-from jaxdl.train.program import StepFn, Totals, add_sums, means
+from jaxdl.train.program import StepFn, Totals, means
 from jaxdl.train.progress import Progress
 from jaxdl.train.sources import open_feed
 from jaxdl.train.step import Transform
@@ -141,21 +141,21 @@ class _Engine:
 
     def _epoch(self, number: int, event: Event, evaluate: Evaluate | None) -> None:
         begun = time.perf_counter()
-        totals: Totals = {}
+        totals: Totals | None = None
+        metrics: dict[str, float] = {}
         steps = 0
         for segment in self.feed.epoch(number):
             at = 0
             while at < segment.steps and not self._done():
-                self.state, count, sums = self.dispatcher.advance(self.state, segment, number, at)
+                self.state, totals, count = self.dispatcher.advance(self.state, totals, segment, number, at)
                 at, steps = at + count, steps + count
-                add_sums(totals, sums)
-                event.metrics = means(totals)
-                self._tell(event, kind="program", epoch=number + 1, step=steps, state=self.state)
+                metrics = means(totals)
+                self._tell(event, kind="program", epoch=number + 1, step=steps, metrics=metrics, state=self.state)
             if self._done():
                 break
         if not steps:
             return
-        row = {"epoch": number + 1, "steps": steps, **means(totals)}
+        row = {"epoch": number + 1, "steps": steps, **metrics}
         seconds = time.perf_counter() - begun
         if evaluate is not None and not self._done():
             row |= evaluate(self.state)

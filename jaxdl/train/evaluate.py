@@ -13,7 +13,7 @@ from jaxdl.core.checks import positive_int
 from jaxdl.data.split import count_examples
 from jaxdl.losses import check_targets
 from jaxdl.train.feed import Feed
-from jaxdl.train.program import Totals, add_sums, evaluation_program, means
+from jaxdl.train.program import Totals, evaluation_program, means, zero_totals
 from jaxdl.train.sources import open_feed
 from jaxdl.train.state import TrainState
 from jaxdl.train.step import Supervised, Transform, supervised
@@ -46,12 +46,12 @@ def watch_targets(feed: Feed, loss_fn: Supervised, train_state: TrainState, tran
 
 @dataclass(frozen=True)
 class Measure:
-    """``measure((params, state), batch) -> metrics`` of a loss function, equal when its loss function is."""
+    """``measure((params, state), batch) -> ((params, state), metrics)``, equal when its loss function is."""
 
     loss_fn: Supervised
 
-    def __call__(self, variables: tuple[Any, Any], batch: Any) -> dict[str, Any]:
-        return self.loss_fn(*variables, batch, key=None, train=False)[1][1]
+    def __call__(self, variables: tuple[Any, Any], batch: Any) -> tuple[Any, dict[str, Any]]:
+        return variables, self.loss_fn(*variables, batch, key=None, train=False)[1][1]
 
 
 class Evaluation:
@@ -65,9 +65,11 @@ class Evaluation:
         variables = (train_state.params, train_state.state)
         totals: Totals = {}
         for segment in self.feed.epoch(0):
+            arrays = segment.data, segment.order
+            if not totals:
+                totals = zero_totals(self.measure, self.transform, variables, *arrays, None)
             where = np.array([0, segment.steps, segment.first, 0], np.int32)
-            sums = evaluation_program(self.measure, self.transform, variables, segment.data, segment.order, where)
-            add_sums(totals, sums)
+            totals = evaluation_program(self.measure, self.transform, variables, totals, *arrays, where)
         return means(totals)
 
 

@@ -1,44 +1,59 @@
-"""How many steps a program runs: enough that dispatch costs next to nothing, few enough that a progress bar lives."""
+"""How many steps a program runs: enough that its dispatch costs nothing, few enough that a progress bar lives."""
 
 from dataclasses import dataclass
 
 SHORTEST, LONGEST = 0.2, 2.0
 """Seconds that a program takes at least and at most, as far as whole steps allow."""
 
-DISPATCH_SHARE = 0.01
-"""The share of a program's time that its dispatch may take, unless that asks for more than LONGEST."""
+FIXED_SHARE = 0.01
+"""The share of a program's time that what it costs beside its steps may take, unless that asks for over LONGEST."""
 
 PROBE = 8
-"""Steps of the first program, which measures a step."""
+"""Steps of the second program, which measures a step; the first has a single one."""
 
 
 @dataclass
 class Pace:
     """Measures, and chooses the length of the next program.
 
-    >>> pace = Pace(dispatch_seconds=0.001)
+    What two programs of 1 and of 8 steps do not share is the cost of the steps; the rest is fixed: the dispatch, and on
+    CPU the working memory, which is fresh in each program and paid for when its first step touches it.
+
+    >>> pace = Pace()
+    >>> pace.steps(1000)
+    1
+    >>> pace.measured(steps=1, seconds=0.003)
     >>> pace.steps(1000)
     8
-    >>> pace.measured(steps=8, seconds=0.016)   # 2 ms a step
+    >>> pace.measured(steps=8, seconds=0.017)   # 2 ms a step, 1 ms beside
     >>> pace.steps(1000)
     100
     """
 
-    dispatch_seconds: float
+    single_seconds: float | None = None
+    fixed_seconds: float = 0.0
     step_seconds: float | None = None
 
     def steps(self, left: int) -> int:
         """The number of steps for the next program, of ``left`` that remain."""
         if self.step_seconds is None:
-            return min(left, PROBE)
-        seconds = min(max(SHORTEST, self.dispatch_seconds / DISPATCH_SHARE), LONGEST)
-        return max(1, min(left, round(seconds / max(self.step_seconds, 1e-9))))
+            return min(left, 1 if self.single_seconds is None else PROBE)
+        seconds = min(max(SHORTEST, self.fixed_seconds / FIXED_SHARE), LONGEST)
+        return max(1, min(left, round(seconds / self.step_seconds)))
 
     def measured(self, steps: int, seconds: float) -> None:
-        """Take note that so many steps took so long, dispatch included."""
-        now = seconds / steps
-        # A pause of the machine must not shorten the programs for good: trust what is faster at once, what is slower
-        # by degrees.
-        self.step_seconds = (
-            now if self.step_seconds is None or now < self.step_seconds else (0.7 * self.step_seconds + 0.3 * now)
-        )
+        """Take note that a program of so many steps took so long."""
+        if steps == 1:
+            self.single_seconds = min(seconds, self.single_seconds or seconds)
+        if self.single_seconds is None or steps == 1:
+            return
+        # A noisy machine may have the longer program seem the faster one.
+        now = max((seconds - self.fixed_seconds) / steps, seconds / steps / 2)
+        if self.step_seconds is None:
+            now = max((seconds - self.single_seconds) / (steps - 1), now / 2)
+            self.fixed_seconds = max(self.single_seconds - now, 0.0)
+            self.step_seconds = now
+        elif now < self.step_seconds:
+            self.step_seconds = now
+        else:  # A pause of the machine must not shorten the programs for good.
+            self.step_seconds += 0.3 * (now - self.step_seconds)

@@ -13,8 +13,8 @@ from jaxdl.core import Sum, bad_type, bad_value, describe
 from jaxdl.train.step import Transform
 
 StepFn = Callable[[Any, Any], tuple[Any, Any]]
-Totals = dict[str, np.ndarray]
-"""Total and weight of each metric, in float64: float32 counts exactly only up to 2²⁴."""
+Totals = dict[str, tuple[jax.Array, jax.Array]]
+"""For each metric its total and its weight, as ``(high, low)``, two arrays of two numbers: see :func:`_plus`."""
 
 _traces = 0
 
@@ -24,46 +24,69 @@ def trace_count() -> int:
     return _traces
 
 
+@functools.lru_cache(maxsize=128)
+def _checked_step(step: StepFn) -> StepFn:
+    """The step with its results checked; jitted, so that one trace serves the totals' structure and each program."""
+    return jax.jit(lambda carry, batch: _checked(step(carry, batch), carry))
+
+
+def _batch(transform: Transform | None, data: Any, order: jax.Array, key: Any, where: jax.Array, i: Any) -> Any:
+    """Row ``i`` of the order, gathered from the data and transformed by a key of its own."""
+    rows = lax.dynamic_index_in_dim(order, i, keepdims=False)
+    batch = jax.tree.map(lambda leaf: leaf.at[rows].get(mode="promise_in_bounds"), data)
+    if transform is None:
+        return batch
+    _, _, first, epoch = where
+    return transform(batch, None if key is None else jax.random.fold_in(jax.random.fold_in(key, epoch), first + i))
+
+
+def zero_totals(step: StepFn, transform: Transform | None, carry: Any, data: Any, order: Any, key: Any) -> Totals:
+    """The totals that an epoch begins with, of the metrics that the step will give."""
+    where, i = jax.ShapeDtypeStruct((4,), jnp.int32), jax.ShapeDtypeStruct((), jnp.int32)
+    batch = jax.eval_shape(functools.partial(_batch, transform), data, order, key, where, i)
+    _, metrics = jax.eval_shape(_checked_step(step), carry, batch)
+    return {name: (jnp.zeros(2, spec.dtype), jnp.zeros(2, spec.dtype)) for name, spec in metrics.items()}
+
+
+def _plus(total: tuple[jax.Array, jax.Array], value: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Add a step's total and weight. What rounding takes from ``high`` is kept in ``low`` (Knuth's two-sum).
+
+    A plain float32 sum counts exactly only up to 2²⁴; and one that is begun anew each program depends on their lengths.
+    """
+    high, low = total
+    new = high + value
+    kept = new - high
+    return new, low + ((high - (new - kept)) + (value - kept))
+
+
 def _loop(
     step: StepFn,
     transform: Transform | None,
     carry: Any,
+    totals: Totals,
     data: Any,
     order: jax.Array,
     key: jax.Array | None,
     where: jax.Array,
-) -> tuple[Any, dict[str, Sum]]:
+) -> tuple[Any, Totals]:
     """Run steps ``start`` to ``stop`` over ``data[order[i]]``, where ``start, stop, first, epoch = where``.
 
     ``first`` is the number of the order's first row within the epoch: with it, a transform's key is a function of
     (seed, epoch, step), whatever the chunks.
     """
-    start, stop, first, epoch = where
     global _traces
     _traces += 1
 
-    def batch_at(i: Any) -> Any:
-        rows = lax.dynamic_index_in_dim(order, i, keepdims=False)
-        batch = jax.tree.map(lambda leaf: leaf.at[rows].get(mode="promise_in_bounds"), data)
-        if transform is None:
-            return batch
-        return transform(batch, None if key is None else jax.random.fold_in(jax.random.fold_in(key, epoch), first + i))
-
-    # Jitted, so that the trace that tells the metrics' structure also serves the loop.
-    one = jax.jit(lambda carry, batch: _checked(step(carry, batch), carry))
-    _, spec = jax.eval_shape(one, carry, jax.eval_shape(batch_at, jnp.int32(0)))
-    totals = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), spec)
-
-    def body(i: jax.Array, loop: tuple[Any, Any]) -> tuple[Any, Any]:
+    def body(i: jax.Array, loop: tuple[Any, Totals]) -> tuple[Any, Totals]:
         carry, totals = loop
-        carry, metrics = one(carry, batch_at(i))
-        return carry, jax.tree.map(jnp.add, totals, metrics)
+        carry, metrics = _checked_step(step)(carry, _batch(transform, data, order, key, where, i))
+        return carry, {name: _plus(totals[name], metric) for name, metric in metrics.items()}
 
-    return lax.fori_loop(start, stop, body, (carry, totals))
+    return lax.fori_loop(where[0], where[1], body, (carry, totals))
 
 
-def _checked(result: Any, carry: Any) -> tuple[Any, dict[str, Sum]]:
-    """The step's two results, the state as it came in kind and the metrics as sums; else an error that says what."""
+def _checked(result: Any, carry: Any) -> tuple[Any, dict[str, jax.Array]]:
+    """The step's two results: the state as it came in kind, and each metric as ``[total, weight]``; else an error."""
     if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], dict):
         raise bad_type("step", "a step must return (train_state, metrics), where metrics is a dict", result)
     new, metrics = result
@@ -74,37 +97,32 @@ def _checked(result: Any, carry: Any) -> tuple[Any, dict[str, Sum]]:
         if jnp.shape(old) != jnp.shape(leaf) or jnp.result_type(old) != jnp.result_type(leaf):
             needs = f"train state{jax.tree_util.keystr(path)} must stay {describe(old)}"
             raise bad_type("step", needs, leaf)
-    return new, {name: _as_sum(name, metric) for name, metric in metrics.items()}
+    return new, {name: _pair(name, metric) for name, metric in metrics.items()}
 
 
-def _as_sum(name: str, metric: Any) -> Sum:
-    if not isinstance(metric, Sum):
-        metric = Sum(jnp.asarray(metric), jnp.ones((), jnp.float32))
-    if jnp.shape(metric.total) or jnp.shape(metric.weight):
-        raise bad_value("step", f"the metric {name!r} must be a Sum or a scalar", metric.total)
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32)), metric)
+def _pair(name: str, metric: Any) -> jax.Array:
+    total, weight = (metric.total, metric.weight) if isinstance(metric, Sum) else (metric, 1)
+    if jnp.shape(total) or jnp.shape(weight):
+        raise bad_value("step", f"the metric {name!r} must be a Sum or a scalar", total)
+    dtype = jnp.promote_types(jnp.result_type(total), jnp.float32)
+    return jnp.stack([jnp.asarray(total, dtype), jnp.asarray(weight, dtype)])
 
 
-train_program = jax.jit(_loop, static_argnums=(0, 1), donate_argnums=2)
-"""``(step, transform, carry, data, order, key, where) -> (carry, sums)``; the carry is donated."""
+train_program = jax.jit(_loop, static_argnums=(0, 1), donate_argnums=(2, 3))
+"""``(step, transform, carry, totals, data, order, key, where) -> (carry, totals)``; carry and totals are donated."""
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
 def evaluation_program(
-    measure: Callable[[Any, Any], Any], transform: Transform | None, variables: Any, data: Any, order: Any, where: Any
-) -> dict[str, Sum]:
-    """The sums of ``measure(variables, batch)`` over the same loop; nothing is donated."""
-    return _loop(lambda carry, batch: (carry, measure(variables, batch)), transform, {}, data, order, None, where)[1]
-
-
-def add_sums(totals: Totals, sums: dict[str, Sum]) -> None:
-    """Add a program's sums to the totals on the host; waits for the program."""
-    for name, s in jax.device_get(sums).items():
-        totals[name] = totals.get(name, 0) + np.array([s.total, s.weight], np.float64)
+    measure: StepFn, transform: Transform | None, variables: Any, totals: Totals, data: Any, order: Any, where: Any
+) -> Totals:
+    """The totals of ``measure(variables, batch) -> (variables, metrics)`` over the same loop."""
+    return _loop(measure, transform, variables, totals, data, order, None, where)[1]
 
 
 def means(totals: Totals) -> dict[str, float]:
-    """Each metric's mean, the loss first; nan where nothing had weight."""
+    """Each metric's mean, the loss first; nan where nothing had weight. Waits for the program."""
     # XLA gives dicts back sorted by name; the loss comes first for people.
-    names = sorted(totals, key=lambda name: name != "loss")
-    return {name: float(np.divide(*totals[name])) if totals[name][1] else float("nan") for name in names}
+    host = jax.device_get(totals)
+    sums = {name: np.add(*host[name], dtype=np.float64) for name in sorted(host, key=lambda name: name != "loss")}
+    return {name: float(total / weight) if weight else float("nan") for name, (total, weight) in sums.items()}

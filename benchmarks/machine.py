@@ -1,0 +1,40 @@
+"""What a measurement was taken on and with."""
+
+import os
+import platform
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("jaxdl", "jax", "jaxlib", "optax", "numpy", "torch")
+
+
+def cpu_count() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_name() -> str:
+    """The processor's name, as far as the system tells."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def peak_megabytes() -> float:
+    """The most memory that this process has held so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of those packages that this process has loaded."""
+    loaded = {name: sys.modules[name] for name in PACKAGES if name in sys.modules}
+    return {"python": platform.python_version()} | {name: str(m.__version__) for name, m in loaded.items()}
+
+
+def describe() -> dict[str, Any]:
+    """All of it, for a line of results; the load is the last minute's, ours and that of others."""
+    return {"cpu": cpu_name(), "cpus": cpu_count(), "load": round(os.getloadavg()[0], 2), "versions": versions()}

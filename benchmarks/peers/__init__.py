@@ -1,0 +1,46 @@
+"""Who trains the workloads: one file a peer, each with a :class:`Session` and a table ``MODELS`` of its forms."""
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from benchmarks.workloads import Workload
+
+PEERS = {"jaxdl": "jaxdl", "plain": "optax", "torch": "torch"}
+"""The package that each peer needs."""
+
+
+class LeftOutError(Exception):
+    """A peer that cannot take part here, and the word that says why."""
+
+
+class Session(Protocol):
+    """One peer with one workload at hand. Both methods that train begin from the workload's weights."""
+
+    device: str
+    threads: int
+
+    def losses(self, steps: int) -> list[float]:
+        """Train on the first batches of epoch 0, one at a time: the loss of each, before its update."""
+
+    def train(self, epochs: int, done: Callable[[float], None]) -> None:
+        """Train as the peer's users do, in the workload's order; call ``done(mean loss)`` after each epoch."""
+
+    def program(self) -> str | None:
+        """The optimized HLO of the program that trains, where there is one."""
+
+
+def open_session(peer: str, workload: Workload) -> Session:
+    """The peer's session for a workload.
+
+    **Raises** ``LeftOutError`` where the peer's package is not installed, or the peer has no form of the model.
+    """
+    package = PEERS[peer]
+    if importlib.util.find_spec(package) is None:
+        raise LeftOutError(f"{peer} is left out: {package} is not installed")
+    module: Any = importlib.import_module(f"{__name__}.{peer}")
+    if type(workload.model) not in module.MODELS:
+        raise LeftOutError(f"{peer} is left out: it has no {type(workload.model).__name__} (for {workload.name})")
+    session: Session = module.Session(workload)
+    return session
