@@ -32,7 +32,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dataset", choices=["digits", "mnist", "fashion_mnist"], default="digits")
     parser.add_argument("--epochs", type=int, help="default: 30 for the small digits, else 5")
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--seed", type=int, default=0, help="of the initial values, the order and the digits' split")
+    parser.add_argument("--seed", type=int, default=1, help="of the initial values, the order and the digits' split")
     parser.add_argument("--out", type=Path, default=Path("runs/images"), help="folder for weights, history, pictures")
     args = parser.parse_args()
     args.epochs = args.epochs if args.epochs is not None else 30 if args.dataset == "digits" else 5

@@ -49,7 +49,7 @@ def test_pictures_are_drawn(tmp_path):
     assert [text.get_text() for text in figure.axes[0].texts] == ["1", "1", "1", "1"]
     images, logits = np.random.default_rng(0).random((4, 5, 5, 3)), np.eye(3)[predicted] * 4
     figure = dl.inspect.plot_mistakes(images, labels, logits, path=tmp_path / "m.png")
-    assert [axes.get_title() for axes in figure.axes] == ["1 taken for 2\n96 % sure", "2 taken for 1\n96 % sure"]
+    assert [axes.get_title() for axes in figure.axes] == ["1\ntaken for 2, 96 %", "2\ntaken for 1, 96 %"]
     none = dl.inspect.plot_mistakes(images, predicted, logits)
     assert none.texts[0].get_text() == "no mistakes"
     assert all(is_picture(tmp_path / name) for name in ("h.png", "c.png", "m.png"))

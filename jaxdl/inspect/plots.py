@@ -111,7 +111,7 @@ def plot_mistakes(
     Example:
         >>> figure = plot_mistakes(np.zeros((2, 4, 4, 1)), np.array([0, 1]), np.array([[0.0, 3.0], [0.0, 3.0]]))
         >>> [axes.get_title() for axes in figure.axes]
-        ['0 taken for 1\\n95 % sure']
+        ['0\\ntaken for 1, 95 %']
     """
     logits = np.asarray(logits, np.float64)
     shifted = logits - logits.max(1, keepdims=True)
@@ -131,7 +131,7 @@ def plot_mistakes(
     for axes, index in zip(grid, worst, strict=False):
         axes.imshow(images[index].squeeze(), cmap="gray_r", vmin=0, vmax=1)
         sure = 100 * np.exp(log_shares[index, predicted[index]])
-        axes.set_title(f"{names[labels[index]]} taken for {names[predicted[index]]}\n{sure:.0f} % sure", fontsize=7)
+        axes.set_title(f"{names[labels[index]]}\ntaken for {names[predicted[index]]}, {sure:.0f} %", fontsize=7)
         axes.axis("off")
     for axes in grid[len(worst) :]:
         axes.remove()
