@@ -64,6 +64,9 @@ def main() -> None:
         seed=args.seed,
     )
 
+    if not history:
+        raise SystemExit("stopped before the first steps were done: nothing to show")
+
     logits = dl.predict(MODEL, trained, test["x"])
     predicted = np.argmax(logits, axis=-1)
     dl.interop.save_params(args.out / "params.safetensors", trained.params, metadata={"dataset": args.dataset})

@@ -53,7 +53,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *, label_smoothing: floa
     labels = labels.astype(logits.dtype)
     if label_smoothing:
         labels = (1 - label_smoothing) * labels + label_smoothing / logits.shape[-1]
-    return optax.losses.softmax_cross_entropy(logits, labels)
+    return optax.losses.safe_softmax_cross_entropy(logits, labels)
 
 
 def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -70,7 +70,7 @@ def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """
     labels = as_array(labels)
     check_same_shape("binary_cross_entropy", logits, labels)
-    check_binary_labels(logits, labels)
+    check_binary_labels("binary_cross_entropy", labels)
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     return optax.losses.sigmoid_binary_cross_entropy(logits, labels.astype(logits.dtype))
 
@@ -118,5 +118,5 @@ def check_targets(loss: Any, prediction: Any, target: Any) -> None:
 
 _HOST_CHECKS: dict[Any, Callable[[Any, Any], None]] = {
     cross_entropy: functools.partial(check_labels, "cross_entropy"),
-    binary_cross_entropy: check_binary_labels,
+    binary_cross_entropy: lambda prediction, labels: check_binary_labels("binary_cross_entropy", labels),
 }

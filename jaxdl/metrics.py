@@ -10,9 +10,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxdl.core import bad_value
 from jaxdl.core.checks import floating, positive_int
-from jaxdl.core.targets import as_array, check_labels
+from jaxdl.core.targets import as_array, check_binary_labels, check_labels, check_same_shape
 
 
 def _classes(call: str, logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -48,8 +47,8 @@ def binary_accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
         Array([1., 1., 0.], dtype=float32)
     """
     labels = as_array(labels)
-    if labels.shape != logits.shape:
-        raise bad_value("binary_accuracy", f"labels must have the logits' shape {logits.shape}", labels)
+    check_same_shape("binary_accuracy", logits, labels)
+    check_binary_labels("binary_accuracy", labels)
     return ((logits > 0) == (labels > 0.5)).astype(jnp.float32)
 
 

@@ -64,6 +64,8 @@ def test_repr_is_the_constructor_call():
 def test_layers_built_alike_are_equal_and_others_are_not():
     assert L.conv(32, 3) == L.conv(features=32, kernel_size=3)
     assert L.conv(32, [3, 3]) == L.conv(32, (3, 3))
+    assert L.dense(3) == L.dense(3, use_bias=True), "a default that is written out"
+    assert repr(L.dense(3)) == "dense(features=3)"
     assert L.dense(3) != L.dense(4)
     assert L.dense(3) != L.dense(3, use_bias=False)
     assert dl.sequential(L.dense(3), partial(jnp.clip, min=0)) == dl.sequential(L.dense(3), partial(jnp.clip, min=0))
@@ -172,6 +174,22 @@ def test_what_is_no_layer_is_refused_with_a_word():
         dl.sequential(3)
     with pytest.raises(TypeError, match=r"each child must be a layer.*Did you mean flatten\(…\)\?"):
         dl.sequential(L.flatten)
+
+
+def test_names_of_leaves_are_checked():
+    @dl.stateless
+    def sloppy():
+        return (lambda key, x: {"a/b": jnp.ones(2)}), (lambda params, x: x)
+
+    with pytest.raises(ValueError, match="sloppy: a name must be a non-empty str without '/' and '\\*'; got 'a/b'"):
+        dl.sequential(sloppy()).init(KEY, jnp.ones((1, 2)))
+
+
+def test_ragged_batches_are_described_by_shape():
+    with pytest.raises(TypeError) as caught:
+        dl.sequential(L.flatten()).init(KEY, dl.Ragged(jnp.ones((2, 5, 3)), jnp.array([5, 2])))
+    assert "got Ragged(x=float32[2,5,3], lengths=int32[2])" in str(caught.value)
+    assert '  in sequential "flatten", input Ragged(x=float32[2,5,3], lengths=int32[2])' in caught.value.__notes__
 
 
 def test_apply_must_return_two_results():

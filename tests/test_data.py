@@ -108,6 +108,14 @@ def test_the_search_order(home, monkeypatch):
     assert find_files("set", FILES, ())[0].parent == cached
 
 
+def test_another_set_of_the_same_file_names_does_not_stand_in_the_way(home, monkeypatch):
+    other = put(home / "flat")
+    (other / "a.gz").write_bytes(b"not the one")
+    monkeypatch.setenv("JAXDL_DATA_DIR", str(other))
+    cached = put(files.cache_folder() / "set")
+    assert find_files("set", FILES, ())[0].parent == cached
+
+
 def test_a_wrong_file_is_named_and_kept(home):
     folder = put(home / "here")
     (folder / "b.gz").write_bytes(b"second file?")
@@ -226,6 +234,16 @@ def test_wrong_splits_are_named():
         data.split({"x": np.arange(4)}, 0.5)
     with pytest.raises(ValueError, match="must have the same number of examples"):
         data.split({"x": np.arange(4), "y": np.arange(3)}, 0.5)
+
+
+def test_standardize_of_integers_and_of_what_does_not_vary():
+    scaled, other = data.standardize(np.array([[0], [200], [100]], np.uint8), np.array([[50]], np.uint8))
+    np.testing.assert_allclose(scaled.ravel(), [-1.2247449, 1.2247449, 0], rtol=1e-6)
+    np.testing.assert_allclose(other.ravel(), [-0.61237246], rtol=1e-6)
+    for count in (3, 7, 1000):
+        same, off = data.standardize(np.full((count, 1), 0.1), np.array([[0.6]]))
+        assert not same.any()
+        np.testing.assert_allclose(off, 0.5)
 
 
 def test_standardize_takes_statistics_from_the_training_part_alone():

@@ -13,13 +13,14 @@ from jaxdl import layers as L
 def test_parameters_go_out_and_come_back(tmp_path):
     model = dl.sequential(("stem", dl.sequential(L.conv(3, 2))), L.flatten(), L.dense(2))
     params, state = model.init(jax.random.key(0), jnp.ones((1, 4, 4, 1)))
+    params["gain"] = jnp.float32(2)
     params["dense"]["kernel"] = params["dense"]["kernel"].astype(jnp.bfloat16)
     dl.interop.save_params(tmp_path / "a.safetensors", params, metadata={"epochs": "3"})
     found = dl.interop.load_params(tmp_path / "a.safetensors")
     jax.tree.map(np.testing.assert_array_equal, found, params)
     assert found["dense"]["kernel"].dtype == jnp.bfloat16
     with safe_open(tmp_path / "a.safetensors", "numpy") as file:
-        assert sorted(file.keys()) == ["dense/bias", "dense/kernel", "stem/conv/bias", "stem/conv/kernel"]
+        assert sorted(file.keys()) == ["dense/bias", "dense/kernel", "gain", "stem/conv/bias", "stem/conv/kernel"]
         assert file.metadata() == {"epochs": "3"}
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
@@ -40,5 +41,7 @@ def test_wrong_files_are_named(tmp_path):
         dl.interop.load_params(path)
     with pytest.raises(ValueError, match="params must hold at least one array"):
         dl.interop.save_params(path, {})
+    with pytest.raises(ValueError, match="a name must be a non-empty str without '/'"):
+        dl.interop.save_params(path, {"a/b": np.ones(3)})
     with pytest.raises(FileNotFoundError):
         dl.interop.save_params(tmp_path / "missing" / "a.safetensors", {"a": np.ones(3)})

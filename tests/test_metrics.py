@@ -187,7 +187,7 @@ ERRORS = [
     (
         lambda: metrics.binary_accuracy(LOGITS[:, :1], CLASSES),
         ValueError,
-        "binary_accuracy: labels must have the logits' shape (4, 1); got int32[4]",
+        "binary_accuracy: target must have the prediction's shape, float32[4,1]; got int32[4].",
     ),
 ]
 

@@ -161,10 +161,38 @@ def test_iterables_and_iterators():
     assert_equal(once, again)
     endless = (batch for _ in iter(int, 1) for batch in batches[:4])
     assert fit(endless, steps_per_epoch=3)[1]["steps"] == [3, 3]
-    with pytest.raises(
-        ValueError, match=r"data must give batches in epoch 2; got none. An iterator lasts for one epoch"
-    ):
-        fit(iter(batches), epochs=2)
+    for changes in ({"data": iter(batches)}, {"validation": iter(batches)}):
+        with pytest.raises(ValueError, match=r"data must last for 2 epochs; got an iterator, which lasts for one. Did"):
+            fit(epochs=2, **changes)
+    empty = [batches, []]
+    with pytest.raises(ValueError, match="data must give batches in epoch 2; got none"):
+        fit(lambda epoch, start: iter(empty[epoch]), epochs=2)
+
+
+def test_an_iterator_gives_each_batch_once_and_a_buffer_may_be_filled_again():
+    def step(s, batch):
+        return s, {"sum": batch.sum()}
+
+    def counting():
+        buffer = np.zeros(1, np.float32)
+        for number in range(100):
+            buffer[:] = number
+            yield buffer
+
+    _, history = dl.run(step, {}, counting(), epochs=3, steps_per_epoch=2, progress=False)
+    np.testing.assert_allclose(history["sum"], [0.5, 2.5, 4.5])
+
+    def batches_once():
+        for number in range(9):
+            yield {"x": np.full((1, 3), number, np.float32), "y": np.array([0], np.int32)}
+
+    mean = {"mean": lambda prediction, y: prediction[:, 0]}
+    same = dl.sequential(lambda x: x[:, :2], ("gain", L.batch_norm(use_scale=False)))
+    options = dict(loss=dl.losses.cross_entropy, optimizer=OPTIMIZER, progress=False, metrics=mean)
+    state, history = dl.fit(same, batches_once(), epochs=3, steps_per_epoch=3, **options)
+    assert history["steps"] == [3, 3, 3]
+    decayed = sum(0.1 * 0.9 ** (8 - number) * number for number in range(9))
+    np.testing.assert_allclose(state.state["gain"]["mean"], decayed, rtol=1e-5)
 
 
 def test_a_stream_of_many_shapes_warns_that_it_compiles_again():
@@ -232,6 +260,11 @@ def test_more_epochs_from_a_train_state_equal_one_go(trained):
     assert_equal(whole, trained[0])
     assert first["loss"] + second["loss"] == trained[1]["loss"]
     assert second["epoch"] == [2]
+
+
+def test_data_beyond_float32_are_named():
+    with pytest.raises(ValueError, match="data must be finite; got 1 nan or inf"):
+        fit(changed(x=np.where(np.arange(69).reshape(23, 3) == 4, 1e300, 0.0)))
 
 
 def test_what_the_user_hands_in_stays_alive():
@@ -345,6 +378,81 @@ def test_a_ragged_prediction_is_masked():
     other, _ = loss_fn(params, state, {"x": x, "y": np.where(x.mask(), y, 1)}, key=None, train=False)
     assert float(total.weight) == 10
     assert float(total.total) == float(other.total)
+
+
+def test_a_transform_that_keeps_the_targets_does_not_hide_wrong_ones():
+    data = DATA | {"y": DATA["y"] + 5}
+    with pytest.raises(ValueError, match="labels must be from 0 to 1 for 2 classes"):
+        fit(data, transform=lambda batch, key: batch | {"x": batch["x"] * 2})
+    mixed = fit(data, transform=lambda batch, key: batch | {"y": batch["y"] - 5})
+    assert mixed[1]["steps"] == [5, 5]
+
+
+def test_a_model_with_ragged_predictions_is_fitted():
+    lengths = RNG.integers(1, 6, 23).astype(np.int32)
+    x = dl.Ragged(RNG.normal(size=(23, 5, 3)).astype(np.float32), lengths)
+    data = {"x": x, "y": RNG.integers(0, 2, (23, 5)).astype(np.int32)}
+    options = dict(loss=dl.losses.cross_entropy, optimizer=OPTIMIZER, epochs=1, batch_size=23, progress=False)
+    tagger = dl.sequential(L.dense(2))
+    state, history = dl.fit(tagger, data, **options)
+    assert np.isfinite(history["loss"][0])
+    with pytest.raises(ValueError, match="labels must be from 0 to 1"):
+        dl.fit(tagger, data | {"y": data["y"] + 7}, **options)
+
+
+def test_seeds_are_ints_of_any_kind_and_wrong_ones_are_named():
+    assert_equal(fit(seed=np.int64(1))[0].params, fit(seed=1)[0].params)
+    for seed in (-1, 2**32, 1.5, "a"):
+        with pytest.raises(ValueError, match="seed must be an int from 0 to 2³² − 1; got"):
+            fit(seed=seed)
+
+
+def test_going_on_with_a_stream_asks_for_the_epoch():
+    asked = []
+
+    def stream(epoch, start):
+        asked.append(epoch)
+        return batches_of(epoch, start)
+
+    whole, _ = fit(stream)
+    half, _ = fit(stream, epochs=1)
+    with pytest.raises(ValueError, match="first_epoch must be given to go on with a callable"):
+        fit(stream, epochs=1, train_state=half)
+    rest, history = fit(stream, epochs=1, train_state=half, first_epoch=1)
+    assert asked[-1] == 1
+    assert history["epoch"] == [2]
+    assert_equal(rest, whole)
+
+
+def test_names_of_columns_are_not_overwritten():
+    data = np.ones((4, 2), np.float32)
+    with pytest.raises(ValueError, match="metrics must have other names than epoch, steps and seconds; got 'steps'"):
+        dl.run(lambda s, b: (s, {"steps": 1.0}), {}, data, epochs=1, batch_size=2, progress=False)
+    options = dict(epochs=1, batch_size=2, progress=False)
+    _, history = dl.run(lambda s, b: (s, {"loss": 1.0}), {}, data, evaluate=lambda s: {"loss": 9.0}, **options)
+    assert (history["loss"], history["validation_loss"]) == ([1.0], [9.0])
+    with pytest.raises(ValueError, match="log_norms=True needs these names for itself"):
+        fit(metrics={"gradient_norm": dl.metrics.accuracy}, log_norms=True)
+
+
+def test_a_callback_that_fails_does_not_hide_its_error():
+    told = []
+
+    def fail(event):
+        told.append(event.kind)
+        if event.kind == "program":
+            raise OSError("no room")
+
+    with pytest.raises(OSError, match="no room"):
+        fit(callbacks=[fail], progress=True)
+    assert told == ["begin", "program"]
+
+
+def test_consume_takes_a_tree_that_holds_one_array_twice():
+    array = jnp.ones(3)
+    options = dict(epochs=1, batch_size=2, consume=True, progress=False)
+    state, _ = dl.run(lambda s, b: (s, {}), {"a": array, "b": array}, np.ones((4, 2), np.float32), **options)
+    assert state["b"].tolist() == [1, 1, 1]
 
 
 def test_transform_runs_inside_and_depends_on_seed_epoch_and_step_alone(monkeypatch):

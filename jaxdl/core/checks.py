@@ -20,6 +20,13 @@ def positive_int(call: str, name: str, value: Any) -> int:
     return int(value)
 
 
+def check_seed(call: str, seed: Any) -> int:
+    """The seed as an ``int`` that a key can be made of, or an error that names it."""
+    if not is_int(seed) or not 0 <= int(seed) < 2**32:
+        raise bad_value(call, "seed must be an int from 0 to 2³² − 1", seed)
+    return int(seed)
+
+
 def fraction(call: str, name: str, value: Any) -> float:
     """The value as a float in ``[0, 1)``, or an error that names it."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:

@@ -75,6 +75,9 @@ def build(layer: LayerLike, key: jax.Array, x: Any, visit: Visit | None = None, 
     params, state = layer.init(key, x)
     # The key is needed only to train; the spec is the same in both modes.
     output, _ = jax.eval_shape(functools.partial(layer.apply, train=False), params, state, x)
+    for path_in, _ in jax.tree.leaves_with_path((params, state)):
+        for entry in path_in[1:]:
+            check_name(kind_of(layer), getattr(entry, "key", None))
     built = Built(params, state, output)
     if visit is not None:
         visit(Part(path, layer, x, built))

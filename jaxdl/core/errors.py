@@ -13,6 +13,9 @@ def describe(value: Any) -> str:
     """A short text for a value: ``float32[32,28,28,1]`` for arrays and specs, trees with such leaves, else ``repr``."""
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"{value.dtype}[{','.join(map(str, value.shape))}]"
+    if hasattr(value, "__dataclass_fields__") and hasattr(value, "replace"):  # a pytree record, such as Ragged
+        fields = ", ".join(f"{name}={describe(getattr(value, name))}" for name in value.__dataclass_fields__)
+        return f"{type(value).__name__}({fields})"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{name!r}: {describe(leaf)}" for name, leaf in value.items()) + "}"
     if type(value) in (tuple, list):

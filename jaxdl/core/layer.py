@@ -123,6 +123,13 @@ def _described(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     return tuple(items)
 
 
+def _identity(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What a call's arguments come to, defaults included."""
+    bound = inspect.signature(make).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return identity(dict(bound.arguments))
+
+
 def check_train(call: str, train: Any) -> None:
     """Raise unless ``train`` is a Python bool."""
     if isinstance(train, jax.core.Tracer):
@@ -168,7 +175,7 @@ def _record(make: Callable[..., Any], args: Any, kwargs: Any, build: bool) -> La
     for function in (init, apply):
         function.__qualname__ = f"{kind}.{function.__name__}"
         function.__doc__ = make.__doc__
-    return Layer(kind, described, init, apply, (make, identity(described)), first if build else None)
+    return Layer(kind, described, init, apply, (make, _identity(make, args, kwargs)), first if build else None)
 
 
 MAKES_A_LAYER = "__makes_a_layer__"
@@ -265,7 +272,7 @@ def positions(kind: str, x: Any, positionwise: bool = True) -> Any:
     if not isinstance(x, Ragged):
         return x
     if not positionwise:
-        raise bad_type(kind, "input must be an array: this layer mixes positions", f"Ragged {x.x.dtype}{x.x.shape}")
+        raise bad_type(kind, "input must be an array: this layer mixes positions", x)
     return x.x
 
 

@@ -25,11 +25,19 @@ def _range(labels: Any) -> tuple[Any, Any]:
 
 def check_labels(call: str, logits: Any, labels: Any) -> None:
     """Raise unless the labels suit the logits: on shapes and dtypes always, on values where they are at hand."""
+    if len(logits.shape) < 1 or logits.shape[-1] < 2:
+        needs = "logits must have an axis of 2 or more classes, (…, classes)"
+        raise bad_value(call, needs, logits, "Did you mean binary_cross_entropy?")
     needs = f"labels must be integers of shape {tuple(logits.shape[:-1])} or one-hot of shape {tuple(logits.shape)}"
     if labels.shape == logits.shape and labels.ndim:
+        low, high = _range(labels)
+        if low < 0 or high > 1:
+            raise bad_value(call, "one-hot or soft labels must be from 0 to 1", f"labels from {low} to {high}")
         return
     if labels.shape == (*logits.shape[:-1], 1):
-        raise bad_value(call, needs, labels, "Did you mean labels[:, 0]?")
+        raise bad_value(
+            call, needs, labels, "Did you mean labels[:, 0]?" if labels.ndim == 2 else "Did you mean labels[..., 0]?"
+        )
     if labels.shape != logits.shape[:-1]:
         raise bad_value(call, needs, labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
@@ -54,8 +62,8 @@ def check_same_shape(call: str, prediction: jax.Array, target: jax.Array) -> Non
     raise bad_value(call, f"target must have the prediction's shape, {describe(prediction)}", target, hint)
 
 
-def check_binary_labels(logits: Any, labels: Any) -> None:
+def check_binary_labels(call: str, labels: Any) -> None:
     """Raise for labels outside of [0, 1], where the values are at hand."""
     low, high = _range(labels)
     if low < 0 or high > 1:
-        raise bad_value("binary_cross_entropy", "labels must be from 0 to 1", f"labels from {low} to {high}")
+        raise bad_value(call, "labels must be from 0 to 1", f"labels from {low} to {high}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import http.client
 import os
 import urllib.request
 from collections.abc import Sequence
@@ -38,13 +39,19 @@ def find_files(
     """
     cache = cache_folder()
     roots = [Path(folder)] if folder is not None else [*_environment_folder(), cache]
+    failures: list[str] = []
     for place in [path for root in roots for path in (root / dataset, root)]:
         paths = [place / file.name for file in files]
-        if all(path.is_file() for path in paths):
+        if not all(path.is_file() for path in paths):
+            continue
+        try:
             for path, file in zip(paths, files, strict=True):
                 verify(path, file)
             return paths
-    failures: list[str] = []
+        except ValueError as error:
+            if folder is not None or place.name == dataset:
+                raise
+            failures.append(str(error))  # Another data set with files of the same names lies there.
     if folder is None:
         target = cache / dataset
         with contextlib.suppress(_NoMirrorError):
@@ -53,7 +60,7 @@ def find_files(
     tried = "".join(f"\n  {line}" for line in failures)
     raise FileNotFoundError(
         f"{dataset}: not found in {', '.join(str(root / dataset) for root in roots)}"
-        + (f", and no mirror gave it:{tried}" if tried else "")
+        + (f", and nowhere else:{tried}" if tried else "")
         + f"\nPut these files into {roots[0] / dataset} (or name their folder in JAXDL_DATA_DIR):\n{listing}"
     )
 
@@ -102,7 +109,7 @@ def _download(file: DataFile, mirrors: Sequence[str], target: Path, timeout: flo
                         sink.write(chunk)
                         left -= len(chunk)
                 verify(part, file)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             failures.append(f"{url}: {error}")
         else:
             return final

@@ -55,7 +55,9 @@ def _read(call: str, stream: BinaryIO, max_bytes: int) -> np.ndarray:
     size = math.prod(shape) * dtype.itemsize
     if size > max_bytes:
         raise bad_value(call, f"the array must hold at most max_bytes={max_bytes}", f"shape {shape}, {size} bytes")
-    body = stream.read(size + 1)
+    body = bytearray()
+    while len(body) <= size and (block := stream.read(min(1 << 20, size + 1 - len(body)))):
+        body += block
     if len(body) != size:
         found = f"{len(body)}, it is truncated" if len(body) < size else "more"
         raise bad_value(call, f"{size} bytes must follow the header of shape {shape}", found)

@@ -50,7 +50,7 @@ def split(data: Tree, test: float, *, seed: int = 0, stratify: bool = True) -> t
 def standardize(train: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
     """``(x − mean) / deviation`` for each feature, with the statistics of the training part alone.
 
-    A feature that does not vary is only centred.
+    A feature that does not vary is only centred. Integers become float32.
 
     **Shapes** each ``(n, …, features) ->`` the same.
 
@@ -61,7 +61,11 @@ def standardize(train: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...
         ([-1.0, 1.0], [3.0])
     """
     axes = tuple(range(train.ndim - 1))
+    dtype = train.dtype if np.issubdtype(train.dtype, np.floating) else np.float32
     mean = train.mean(axes, dtype=np.float64)
-    deviation = train.std(axes, dtype=np.float64)
-    deviation = np.where(deviation == 0, 1, deviation)
-    return tuple(((part - mean) / deviation).astype(train.dtype) for part in (train, *others))
+    varies = train.max(axes) > train.min(axes)
+    deviation = np.where(varies, train.std(axes, dtype=np.float64), 1)
+    return tuple(
+        (np.where(varies | (part != train.min(axes)), part - mean, 0) / deviation).astype(dtype)
+        for part in (train, *others)
+    )

@@ -17,7 +17,7 @@ from jaxdl.functional.window import Padding, Window, check_spatial, make_window
 Method = Literal["auto", "lax"]
 
 # The rule for the choice of form. On CPU, `benchmarks/lowerings.py` prints the step of a loop for each form: there the
-# kernel's gradient through lax.conv costs 4 to 60 times that of patches times a product, over all shapes tried; the
+# kernel's gradient through lax.conv costs 3 to 90 times that of patches times a product, over all shapes tried; the
 # forward pass alone is as fast through lax in one and two dimensions, and up to 10 times slower in three.
 PATCHES_LIMIT_BYTES = 1 << 30
 
@@ -126,8 +126,11 @@ def _patches_gradients(window: Window, x: jax.Array, kernel: jax.Array, dy: jax.
     patches = _patches(window, x)
     dkernel = (_rows(patches).T @ _rows(dy)).reshape(kernel.shape)
     dpatches = (_rows(dy) @ _rows(kernel).T).reshape(patches.shape)
-    (dx,) = jax.linear_transpose(functools.partial(_patches, window), x)(dpatches)
-    return dx, dkernel
+    # Each input's gradient is a sum over taps: of wide numbers, where the input is narrow.
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    spec = jax.ShapeDtypeStruct(x.shape, wide)
+    (dx,) = jax.linear_transpose(functools.partial(_patches, window), spec)(dpatches.astype(wide))
+    return dx.astype(x.dtype), dkernel
 
 
 def _lax_gradients(window: Window, x: jax.Array, kernel: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxdl.core.checks import floating
-from jaxdl.core.errors import bad_value
+from jaxdl.core.errors import bad_value, describe
 from jaxdl.functional.shape import along_last
 
 
@@ -36,9 +36,9 @@ def batch_norm(
 
     Conventions: momentum is the share that is *kept*, as in Flax and Keras (PyTorch's momentum is 1 minus it); the
     running variance takes the biased variance, as in Flax and Keras (PyTorch puts the unbiased one, ``n/(n−1)`` times
-    it, into the running variance, and normalises by the biased one as we do). Statistics are computed and kept in
-    ``promote_types(x.dtype, float32)``; the variance in two passes, so that a large mean costs no accuracy (Flax by
-    default takes ``E[x²] − E[x]²``). An empty batch leaves the statistics as they are.
+    it, into the running variance, and normalises by the biased one as we do). Statistics are computed in
+    ``promote_types(x.dtype, float32)`` and kept in the dtype they came in; the variance in two passes, which a large
+    mean does not spoil (Flax by default takes ``E[x²] − E[x]²``). An empty batch leaves the statistics as they are.
 
     **Shapes** ``x: (batch, …, channels)``; ``scale``, ``bias``, ``mean``, ``var``: ``(channels,)``; ``where``:
     broadcasts to ``x``, False for padding, which then counts in no statistic. ``-> y`` shaped like ``x``, new ``mean``,
@@ -55,13 +55,18 @@ def batch_norm(
     """
     check_batch_norm("batch_norm", x)
     dtype = jnp.promote_types(x.dtype, jnp.float32)
-    wide = x.astype(dtype)
+    for name, vector in (("scale", scale), ("bias", bias), ("mean", mean), ("var", var)):
+        if vector is not None and vector.shape != x.shape[-1:]:
+            raise bad_value("batch_norm", f"{name} must have shape {x.shape[-1:]} for input {describe(x)}", vector)
+    if where is not None and (where.ndim != x.ndim or where.shape[-1] != 1):
+        raise bad_value("batch_norm", f"where must have {x.ndim} axes, the last of size 1", where)
+    wide = _kept(x.astype(dtype), where)
     batch_mean, batch_var = mean.astype(dtype), var.astype(dtype)
     if train and x.size:
         axes = tuple(range(x.ndim - 1))
         count = x.size // x.shape[-1] if where is None else jnp.broadcast_to(where, (*x.shape[:-1], 1)).sum()
         share = 1 / jnp.maximum(count, 1)
-        batch_mean = _kept(wide, where).sum(axes) * share
+        batch_mean = wide.sum(axes) * share
         batch_var = jnp.square(_kept(wide - along_last(batch_mean, x.ndim), where)).sum(axes) * share
         mean, var = (
             jnp.where(count > 0, momentum * old + (1 - momentum) * lax.stop_gradient(new), old).astype(old.dtype)

@@ -15,6 +15,7 @@ from jaxdl.core.errors import bad_value
 from jaxdl.functional.window import Padding, Window, check_spatial, make_window
 
 Method = Literal["auto", "lax"]
+Sizes = int | Sequence[int]
 
 
 def check_pool(call: str, x: jax.Array) -> None:
@@ -25,9 +26,9 @@ def check_pool(call: str, x: jax.Array) -> None:
 
 def max_pool(
     x: jax.Array,
-    window: int | Sequence[int],
+    window: Sizes,
     *,
-    strides: int | Sequence[int] | None = None,
+    strides: Sizes | None = None,
     padding: Padding = "VALID",
     method: Method = "auto",
 ) -> jax.Array:
@@ -50,18 +51,17 @@ def max_pool(
     check_pool("max_pool", x)
     if method not in ("auto", "lax"):
         raise bad_value("max_pool", 'method must be "auto" or "lax"', repr(method))
-    frame = make_window("max_pool", x.shape[1:-1], window, window if strides is None else strides, padding)
+    frame = _frame("max_pool", x, window, strides, padding)
     if method == "auto" and frame.strides == frame.size and not any(map(any, frame.padding)):
         return _max_pool_apart(frame, x)
-    lowest = -np.inf
-    return lax.reduce_window(x, np.asarray(lowest, x.dtype), lax.max, *_lax_window(frame))
+    return lax.reduce_window(x, np.asarray(-np.inf, x.dtype), lax.max, *_lax_window(frame))
 
 
 def avg_pool(
     x: jax.Array,
-    window: int | Sequence[int],
+    window: Sizes,
     *,
-    strides: int | Sequence[int] | None = None,
+    strides: Sizes | None = None,
     padding: Padding = "VALID",
     count_include_pad: bool = True,
 ) -> jax.Array:
@@ -78,7 +78,7 @@ def avg_pool(
         Array([ 2.5,  4.5, 10.5, 12.5], dtype=float32)
     """
     check_pool("avg_pool", x)
-    frame = make_window("avg_pool", x.shape[1:-1], window, window if strides is None else strides, padding)
+    frame = _frame("avg_pool", x, window, strides, padding)
     dtype = jnp.promote_types(x.dtype, jnp.float32)
     add = functools.partial(lax.reduce_window, init_value=np.zeros((), dtype), computation=lax.add)
     dimensions, steps, pads = _lax_window(frame)
@@ -86,8 +86,7 @@ def avg_pool(
     count: jax.Array | float = float(math.prod(frame.size))
     if not count_include_pad and any(map(any, frame.padding)):
         ones = jnp.ones((1, *x.shape[1:-1], 1), dtype)
-        # A window that lies in the padding alone has nothing to count; its mean is 0.
-        count = jnp.maximum(add(ones, window_dimensions=dimensions, window_strides=steps, padding=pads), 1)
+        count = add(ones, window_dimensions=dimensions, window_strides=steps, padding=pads)
     return (total / count).astype(x.dtype)
 
 
@@ -106,6 +105,15 @@ def global_avg_pool(x: jax.Array) -> jax.Array:
     check_pool("global_avg_pool", x)
     dtype = jnp.promote_types(x.dtype, jnp.float32)
     return jnp.mean(x, axis=tuple(range(1, x.ndim - 1)), dtype=dtype).astype(x.dtype)
+
+
+def _frame(call: str, x: jax.Array, window: Sizes, strides: Sizes | None, padding: Padding) -> Window:
+    frame = make_window(call, x.shape[1:-1], window, window if strides is None else strides, padding)
+    if any(max(pair) >= size for pair, size in zip(frame.padding, frame.size, strict=True)):
+        raise bad_value(
+            call, f"padding must be less than the window {frame.size}, or a window sees nothing", repr(padding)
+        )
+    return frame
 
 
 def _lax_window(frame: Window) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, int], ...]]:

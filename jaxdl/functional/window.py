@@ -40,18 +40,23 @@ class Window:
             max((n - reach) // stride + 1, 0) for n, reach, stride in zip(padded, self.reach, self.strides, strict=True)
         )
 
-    def pad(self, x: jax.Array, value: float = 0.0) -> jax.Array:
-        """Pad the spatial axes of ``x: (batch, *spatial, channels)``."""
+    def pad(self, x: jax.Array) -> jax.Array:
+        """Pad the spatial axes of ``x: (batch, *spatial, channels)`` with zeros."""
         if not any(low or high for low, high in self.padding):
             return x
         config = [(0, 0, 0), *((low, high, 0) for low, high in self.padding), (0, 0, 0)]
-        return lax.pad(x, jax.numpy.asarray(value, x.dtype), config)
+        return lax.pad(x, jax.numpy.zeros((), x.dtype), config)
 
     def taps(self, padded: jax.Array) -> Iterator[jax.Array]:
         """For each element of the window, row by row: the inputs that it meets, ``(batch, *positions, channels)``."""
         spatial = padded.shape[1:-1]
         free = Window(self.size, self.strides, ((0, 0),) * self.rank, self.dilation)
         count = free.positions(spatial)
+        if not all(count):  # nothing to slice, and no place to begin
+            yield from [jax.numpy.zeros((padded.shape[0], *count, padded.shape[-1]), padded.dtype)] * math.prod(
+                self.size
+            )
+            return
         for tap in itertools.product(*map(range, self.size)):
             start = [t * d for t, d in zip(tap, self.dilation, strict=True)]
             stop = [s + (n - 1) * stride + 1 for s, n, stride in zip(start, count, self.strides, strict=True)]

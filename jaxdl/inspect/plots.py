@@ -77,7 +77,7 @@ def plot_confusion(
         raise bad_value("plot_confusion", "labels and predictions must be (n,) alike", (labels, predictions))
     count = max(int(labels.max()), int(predictions.max())) + 1
     names = list(classes) if classes is not None else [str(index) for index in range(count)]
-    matrix = need("sklearn.metrics", "inspect.plot_confusion", extra="data").confusion_matrix(
+    matrix = need("sklearn.metrics", "inspect.plot_confusion", extra="viz").confusion_matrix(
         labels, predictions, labels=range(len(names))
     )
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)

@@ -10,6 +10,7 @@ import numpy as np
 from flax import traverse_util
 
 from jaxdl.core import bad_value
+from jaxdl.core.children import check_name
 from jaxdl.core.extras import need
 from jaxdl.core.files import whole_file
 
@@ -29,10 +30,11 @@ def save_params(
         (2, 3)
     """
     numpy_file = need("safetensors.numpy", "interop.save_params", extra="export")
-    flat = traverse_util.flatten_dict(jax.device_get(dict(params)), sep="/")
-    if not flat:
+    paths = traverse_util.flatten_dict(jax.device_get(dict(params)))
+    if not paths:
         raise bad_value("save_params", "params must hold at least one array", params)
-    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in flat.items()}
+    flat = {"/".join(check_name("save_params", name) for name in path): leaf for path, leaf in paths.items()}
+    arrays = {name: np.asarray(leaf, order="C") for name, leaf in flat.items()}
     with whole_file(Path(path)) as part:
         part.write_bytes(numpy_file.save(arrays, metadata=dict(metadata or {})))
 

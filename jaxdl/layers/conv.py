@@ -11,7 +11,7 @@ from jaxdl.core import bad_value, stateless
 from jaxdl.core.checks import per_axis, positive_int, sizes
 from jaxdl.functional.conv import check_conv
 from jaxdl.functional.window import Padding
-from jaxdl.layers.initializers import Initializer, bias_tree, glorot_uniform, zeros
+from jaxdl.layers.initializers import Initializer, draw, glorot_uniform, zeros
 
 
 @stateless(positionwise=False)
@@ -55,8 +55,8 @@ def conv(
     def init(key: jax.Array, x: Any) -> dict[str, Any]:
         check_conv("conv", x, groups)
         window = per_axis("conv", "kernel_size", kernel_size, len(x.shape) - 2)
-        kernel = kernel_init(key, (*window, x.shape[-1] // groups, features), param_dtype)
-        return {"kernel": kernel, **bias_tree(use_bias, bias_init, key, features, param_dtype)}
+        bias = {"bias": (bias_init, (features,))} if use_bias else {}
+        return draw(key, param_dtype, kernel=(kernel_init, (*window, x.shape[-1] // groups, features)), **bias)
 
     def apply(params: dict[str, Any], x: jax.Array) -> jax.Array:
         return F.conv(

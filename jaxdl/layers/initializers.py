@@ -25,6 +25,6 @@ def ones(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     return jax.numpy.ones(shape, dtype)
 
 
-def bias_tree(use_bias: bool, init: Initializer, key: jax.Array, features: int, dtype: Any) -> dict[str, jax.Array]:
-    """``{"bias": …}`` or nothing; its key differs from the kernel's."""
-    return {"bias": init(child_key(key, "bias"), (features,), dtype)} if use_bias else {}
+def draw(key: jax.Array, dtype: Any, **parameters: tuple[Initializer, tuple[int, ...]]) -> dict[str, jax.Array]:
+    """Parameters by name, of an initializer and a shape each; the name makes the key."""
+    return {name: init(child_key(key, name), shape, dtype) for name, (init, shape) in parameters.items()}

@@ -9,7 +9,7 @@ from jaxdl import functional as F
 from jaxdl.core import stateless
 from jaxdl.core.checks import positive_int
 from jaxdl.functional.linear import check_dense
-from jaxdl.layers.initializers import Initializer, bias_tree, glorot_uniform, zeros
+from jaxdl.layers.initializers import Initializer, draw, glorot_uniform, zeros
 
 
 @stateless
@@ -42,8 +42,8 @@ def dense(
 
     def init(key: jax.Array, x: Any) -> dict[str, Any]:
         check_dense("dense", x)
-        kernel = kernel_init(key, (x.shape[-1], features), param_dtype)
-        return {"kernel": kernel, **bias_tree(use_bias, bias_init, key, features, param_dtype)}
+        bias = {"bias": (bias_init, (features,))} if use_bias else {}
+        return draw(key, param_dtype, kernel=(kernel_init, (x.shape[-1], features)), **bias)
 
     def apply(params: dict[str, Any], x: jax.Array) -> jax.Array:
         return F.dense(x, params["kernel"], params.get("bias"))

@@ -88,25 +88,36 @@ class StreamFeed(Feed):
     def __init__(self, call: str, data: Any, steps: int | None, prepare: Prepare):
         self.call, self.data, self.steps, self.prepare = call, data, steps, prepare
         self.checks: list[Check] = []
+        self.once = isinstance(data, Iterator)
+        self.numbered = callable(data)
+        self.spec: Any = None
         self.pending: list[Any] = []
         self.rooms: dict[tuple[str, int], int] = {}
 
+    def _again(self) -> Iterator[Any]:
+        """What :meth:`example` took from an iterator that cannot be begun anew is still to be trained on."""
+        while self.pending:
+            yield self.pending.pop(0)
+
+    def _raw(self, number: int) -> Iterator[Any]:
+        fresh = iter(self.data(number, 0) if self.numbered else self.data)
+        return itertools.chain(self._again(), fresh) if self.once else fresh
+
     def _batches(self, number: int) -> Iterator[Any]:
-        raw = iter(self.data(number, 0) if callable(self.data) else self.data)
-        # What example() took from an iterator that cannot be begun anew is still to be trained on.
-        taken, self.pending = (self.pending, []) if raw is self.data else ([], self.pending)
-        for batch in itertools.islice(itertools.chain(taken, raw), self.steps):
-            yield jax.tree.map(np.asarray, self.prepare(batch))
+        for batch in itertools.islice(self._raw(number), self.steps):
+            # Copied, since several are held and a source may fill one buffer again and again.
+            yield jax.tree.map(lambda leaf: np.array(leaf, copy=True), self.prepare(batch))
 
     def example(self) -> Any:
-        raw = iter(self.data(0, 0) if callable(self.data) else self.data)
-        batch = next(raw, None)
-        if batch is None:
-            raise bad_value(self.call, "data must give at least one batch", "none")
-        if raw is self.data:
-            self.pending.append(batch)
-        batch = self.prepare(batch)
-        return batch_spec(jax.tree.map(np.asarray, batch), count_examples(self.call, batch))
+        if self.spec is None:
+            batch = next(self._raw(0), None)
+            if batch is None:
+                raise bad_value(self.call, "data must give at least one batch", "none")
+            if self.once:
+                self.pending.append(batch)
+            batch = jax.tree.map(np.asarray, self.prepare(batch))
+            self.spec = batch_spec(batch, count_examples(self.call, batch))
+        return self.spec
 
     def watch(self, check: Check) -> None:
         self.checks.append(check)
@@ -125,8 +136,7 @@ class StreamFeed(Feed):
         if held:
             yield self._joined(held, first)
         elif not first:
-            hint = "An iterator lasts for one epoch: did you mean epochs=1, steps_per_epoch=… or a callable?"
-            raise bad_value(self.call, f"data must give batches in epoch {number + 1}", "none", hint if number else "")
+            raise bad_value(self.call, f"data must give batches in epoch {number + 1}", "none")
 
     def _room(self, batch: Any) -> int:
         return self.rooms.get(_kind(self.call, batch), _chunk_steps(batch))

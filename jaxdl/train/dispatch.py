@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.core import describe, specs
+from jaxdl.core.checks import check_seed
 from jaxdl.train.feed import Feed, Segment
 from jaxdl.train.pace import Pace
 from jaxdl.train.program import StepFn, Totals, trace_count, train_program, zero_totals
@@ -24,7 +25,7 @@ class Dispatcher:
 
     def __init__(self, step: StepFn, transform: Transform | None, seed: int, feed: Feed, beside: ThreadPoolExecutor):
         self.step, self.transform, self.feed, self.beside = step, transform, feed, beside
-        self.key = jax.random.key(np.uint32(seed))
+        self.key = jax.random.key(np.uint32(check_seed("run", seed)))
         self.paces: dict[Any, Pace] = {}
         self.tail: Future[Any] | None = None
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import jax
@@ -53,8 +54,10 @@ def run(
     ``batch_size``: examples a step, for all but streams of batches. ``remainder``: ``"train"`` on a smaller last batch,
     or ``"drop"`` it. ``seed``, ``first_epoch``: the order of an epoch is a function of the seed and its number.
     ``steps_per_epoch``: where an epoch of a stream ends, if not with the stream.
-    ``evaluate``: called with the train state after each epoch; what it gives goes into the history.
-    ``transform``: ``(batch, key) -> batch``, inside of the program: augmentation, or uint8 to float; pure.
+    ``evaluate``: called with the train state after each epoch; what it gives goes into the history, under names that
+    begin with ``validation_``.
+    ``transform``: ``(batch, key) -> batch``, inside of the program: uint8 to float, or augmentation; pure. The key is
+    None where nothing may be augmented: in evaluation, and where only shapes are asked for.
     ``callbacks``: each is called with an :class:`Event`. ``progress``: a bar and a table on a terminal, else plain
     lines.
 
@@ -72,24 +75,55 @@ def run(
         >>> round(float(mean), 4), history["seen"]
         (0.4686, [1.0, 1.0, 1.0])
     """
+    feed = open_feed(
+        "run",
+        data,
+        batch_size=batch_size,
+        seed=seed,
+        shuffle=shuffle,
+        remainder=remainder,
+        steps_per_epoch=steps_per_epoch,
+    )
+    return drive(
+        step,
+        train_state,
+        feed,
+        epochs=epochs,
+        seed=seed,
+        first_epoch=first_epoch,
+        evaluate=evaluate,
+        callbacks=callbacks,
+        transform=transform,
+        progress=progress,
+        consume=consume,
+    )
+
+
+def drive(
+    step: StepFn,
+    train_state: Any,
+    feed: Feed,
+    *,
+    epochs: int,
+    seed: int = 0,
+    first_epoch: int = 0,
+    evaluate: Evaluate | None = None,
+    callbacks: Sequence[Callback] = (),
+    transform: Transform | None = None,
+    progress: bool = True,
+    consume: bool = False,
+) -> tuple[Any, History]:
+    """What :func:`run` does, once its data are a feed."""
     positive_int("run", "epochs", epochs)
     if not is_int(first_epoch) or first_epoch < 0:
         raise bad_value("run", "first_epoch must be an int of 0 or more", first_epoch)
-    feed = data
-    if not isinstance(data, Feed):
-        feed = open_feed(
-            "run",
-            data,
-            batch_size=batch_size,
-            seed=seed,
-            shuffle=shuffle,
-            remainder=remainder,
-            steps_per_epoch=steps_per_epoch,
-        )
-    listeners: list[Callback] = [*callbacks]
-    if progress:
-        listeners.append(Progress())
-    with catch_interrupt() as interrupt, ThreadPoolExecutor(1) as beside:
+    feed.check_epochs("run", epochs)
+    listeners = [*callbacks]
+    with ExitStack() as stack:
+        interrupt = stack.enter_context(catch_interrupt())
+        beside = stack.enter_context(ThreadPoolExecutor(1))
+        if progress:
+            listeners.append(stack.enter_context(Progress()))
         dispatcher = Dispatcher(step, transform, seed, feed, beside)
         engine = _Engine(_owned(train_state, consume), feed, dispatcher, listeners, interrupt)
         return engine.drive(range(first_epoch, first_epoch + epochs), evaluate)
@@ -98,8 +132,12 @@ def run(
 def _owned(train_state: Any, consume: bool) -> Any:
     """The train state in arrays of the engine's own, each in a buffer of its own, so that it can be donated."""
 
+    seen: set[int] = set()
+
     def own(leaf: Any) -> jax.Array:
-        array = jnp.asarray(leaf) if consume else jnp.array(leaf, copy=True)
+        again = id(leaf) in seen  # One buffer cannot be donated twice.
+        seen.add(id(leaf))
+        array = jnp.asarray(leaf) if consume and not again else jnp.array(leaf, copy=True)
         # A weakly typed leaf, such as a Python float's, would come back strongly typed and ask for another trace.
         return array.astype(array.dtype) if getattr(array, "weak_type", False) else array
 
@@ -119,14 +157,12 @@ class _Engine:
 
     def drive(self, epochs: range, evaluate: Evaluate | None) -> tuple[Any, History]:
         event = Event("begin", epochs.start, epochs.stop, 0, self.feed.steps, {}, self.state, self.history)
-        try:
-            self._tell(event)
-            for number in epochs:
-                if self._done():
-                    break
-                self._epoch(number, event, evaluate)
-        finally:
-            self._tell(event, kind="end", state=self.state, stop=self._done())
+        self._tell(event)
+        for number in epochs:
+            if self._done():
+                break
+            self._epoch(number, event, evaluate)
+        self._tell(event, kind="end", state=self.state, stop=self._done())
         return self.state, self.history
 
     def _done(self) -> bool:
@@ -158,7 +194,7 @@ class _Engine:
         row = {"epoch": number + 1, "steps": steps, **metrics}
         seconds = time.perf_counter() - begun
         if evaluate is not None and not self._done():
-            row |= evaluate(self.state)
+            row |= {f"validation_{name}": value for name, value in evaluate(self.state).items()}
         row["seconds"] = seconds
         record(self.history, row)
         self._tell(event, kind="epoch", metrics=row, state=self.state)

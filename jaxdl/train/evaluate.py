@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxdl.core import LayerLike, bad_value
+from jaxdl.core import LayerLike, Ragged, bad_value
 from jaxdl.core.checks import positive_int
 from jaxdl.data.split import count_examples
 from jaxdl.losses import check_targets
@@ -37,11 +37,35 @@ def prediction_spec(model: LayerLike, params: Any, state: Any, x: Any) -> Any:
 
 
 def watch_targets(feed: Feed, loss_fn: Supervised, train_state: TrainState, transform: Transform | None) -> None:
-    """Have the targets checked on the host, for what no one sees inside of ``jit``: labels out of range."""
-    if transform is not None:
+    """Have the targets checked on the host, for what no one sees inside of ``jit``: labels out of range.
+
+    A transform that makes new targets is trusted with them.
+    """
+    example = feed.example()
+    if transform is not None and not _keeps_targets(transform, example):
         return
-    prediction = prediction_spec(loss_fn.model, train_state.params, train_state.state, feed.example()["x"])
+    x = transformed(transform, example)["x"]
+    prediction = prediction_spec(loss_fn.model, train_state.params, train_state.state, x)
+    prediction = prediction.x if isinstance(prediction, Ragged) else prediction
     feed.watch(lambda data: check_targets(loss_fn.loss, prediction, data["y"]))
+
+
+def transformed(transform: Transform | None, example: Any) -> Any:
+    """The spec of a batch as the step sees it; a transform is called with no key."""
+    return example if transform is None else jax.eval_shape(lambda batch: transform(batch, None), example)
+
+
+def _keeps_targets(transform: Transform, example: Any) -> bool:
+    """Whether the targets that come out of a transform are those that went in: one and the same traced value."""
+    kept = []
+
+    def look(batch: Any) -> None:
+        before = jax.tree.leaves(batch["y"])
+        after = jax.tree.leaves(transform(dict(batch), None)["y"])
+        kept.append(len(before) == len(after) and all(a is b for a, b in zip(after, before, strict=True)))
+
+    jax.eval_shape(look, example)
+    return kept[0]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 A feed gives each epoch as segments: some examples on the device, and the order in which the program gathers batches.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -33,6 +32,16 @@ class Feed(ABC):
     """What the engine reads. ``steps`` is the number of steps of an epoch, None where nobody knows before it ends."""
 
     steps: int | None
+    once = False
+    """Whether it is used up after one epoch, unless ``steps`` says where an epoch ends."""
+    numbered = False
+    """Whether it asks for the number of an epoch whose length nobody knows."""
+
+    def check_epochs(self, call: str, epochs: int) -> None:
+        """Raise, before anything is trained, when the data cannot last for so many epochs."""
+        if self.once and self.steps is None and epochs > 1:
+            hint = "Did you mean steps_per_epoch=…, or a callable data(epoch, start)?"
+            raise bad_value(call, f"data must last for {epochs} epochs", "an iterator, which lasts for one", hint)
 
     @abstractmethod
     def epoch(self, number: int) -> Iterator[Segment]:
@@ -56,7 +65,8 @@ def check_finite(call: str, data: Any) -> None:
     for path, leaf in jax.tree.leaves_with_path(data):
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             continue
-        finite = np.isfinite(np.asarray(leaf))
+        with np.errstate(over="ignore"):  # What float32 cannot hold becomes inf on the device, so here.
+            finite = np.isfinite(np.asarray(leaf).astype(jax.dtypes.canonicalize_dtype(leaf.dtype)))
         if not finite.all():
             bad = np.argwhere(~finite)
             got = f"{len(bad)} nan or inf in data{jax.tree_util.keystr(path)}, the first in example {bad[0][0]}"
@@ -121,8 +131,3 @@ class ResidentFeed(Feed):
         yield Segment(self.data, jnp.asarray(rows), len(rows), 0)
         if len(tail):
             yield Segment(self.data, jnp.asarray(tail[None]), 1, len(rows))
-
-
-def steps_in(feed: Feed, train_step: int) -> int:
-    """The number of whole epochs that so many steps make, 0 where the epochs' length is unknown."""
-    return math.floor(train_step / feed.steps) if feed.steps else 0

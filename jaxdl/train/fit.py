@@ -7,11 +7,10 @@ from typing import Any
 import jax
 import optax
 
-from jaxdl.core import LayerLike
-from jaxdl.train.engine import run
-from jaxdl.train.evaluate import Evaluation, evaluation_feed, named_batch, watch_targets
+from jaxdl.core import LayerLike, bad_value
+from jaxdl.train.engine import drive
+from jaxdl.train.evaluate import Evaluation, evaluation_feed, named_batch, transformed, watch_targets
 from jaxdl.train.events import History
-from jaxdl.train.feed import Feed, steps_in
 from jaxdl.train.sources import open_feed
 from jaxdl.train.state import TrainState, create_state
 from jaxdl.train.step import Transform, make_step, supervised
@@ -34,6 +33,7 @@ def fit(
     remainder: str = "train",
     shuffle: bool = True,
     steps_per_epoch: int | None = None,
+    first_epoch: int | None = None,
     transform: Transform | None = None,
     **run_arguments: Any,
 ) -> tuple[TrainState, History]:
@@ -47,7 +47,8 @@ def fit(
     that :func:`run` takes. ``validation``: the like, measured after each epoch under names that begin with
     ``validation_``. ``loss``: ``(prediction, y) ->`` a value for each example. ``metrics``: by name, functions of the
     same form. ``penalty``: a function of the parameters that is added to the loss. ``optimizer``: from optax.
-    ``train_state``: where to go on from, for ``epochs`` more; the epochs count on, so that 2 and 3 epochs equal 5.
+    ``train_state``: where to go on from, for ``epochs`` more; the epochs count on, so that 2 and 3 epochs equal 5
+    (``first_epoch`` says so where the length of an epoch is unknown).
     ``log_norms``: report the gradient's and the parameters' norms. ``seed``: of the initial values, the dropout and the
     order. The rest is as in :func:`run`.
 
@@ -73,36 +74,30 @@ def fit(
         steps_per_epoch=steps_per_epoch,
         prepare=functools.partial(named_batch, "fit"),
     )
-    first_epoch = 0
     if train_state is None:
-        train_state = create_state(model, optimizer, _example(feed, transform)["x"], seed=seed)
+        x = transformed(transform, feed.example())["x"]
+        train_state = create_state(model, optimizer, x, seed=seed)
         run_arguments["consume"] = True
-    else:
-        first_epoch = steps_in(feed, int(train_state.step))
+    elif first_epoch is None:
+        if feed.steps is None and feed.numbered:
+            needs = "first_epoch must be given to go on with a callable, whose epochs have no known length"
+            raise bad_value("fit", needs, None)
+        first_epoch = int(train_state.step) // feed.steps if feed.steps else 0
     watch_targets(feed, loss_fn, train_state, transform)
     evaluate = None
     if validation is not None:
         held_out = evaluation_feed("fit(validation=…)", validation, 256)
+        held_out.check_epochs("fit(validation=…)", epochs)
         watch_targets(held_out, loss_fn, train_state, transform)
-        measure = Evaluation(loss_fn, held_out, transform)
-        evaluate = functools.partial(_validation, measure)
-    return run(
+        evaluate = Evaluation(loss_fn, held_out, transform)
+    return drive(
         make_step(loss_fn, optimizer, log_norms=log_norms),
         train_state,
         feed,
         epochs=epochs,
         seed=seed,
-        first_epoch=first_epoch,
+        first_epoch=first_epoch or 0,
         evaluate=evaluate,
         transform=transform,
         **run_arguments,
     )
-
-
-def _example(feed: Feed, transform: Transform | None) -> Any:
-    batch = feed.example()
-    return batch if transform is None else jax.eval_shape(lambda batch: transform(batch, None), batch)
-
-
-def _validation(measure: Evaluation, train_state: TrainState) -> dict[str, float]:
-    return {f"validation_{name}": value for name, value in measure(train_state).items()}

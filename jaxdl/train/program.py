@@ -101,6 +101,8 @@ def _checked(result: Any, carry: Any) -> tuple[Any, dict[str, jax.Array]]:
 
 
 def _pair(name: str, metric: Any) -> jax.Array:
+    if name in ("epoch", "steps", "seconds"):
+        raise bad_value("step", "metrics must have other names than epoch, steps and seconds", repr(name))
     total, weight = (metric.total, metric.weight) if isinstance(metric, Sum) else (metric, 1)
     if jnp.shape(total) or jnp.shape(weight):
         raise bad_value("step", f"the metric {name!r} must be a Sum or a scalar", total)

@@ -1,7 +1,7 @@
 """What a run shows: a live bar and a table of epochs on a terminal, plain lines elsewhere."""
 
 import time
-from typing import Any
+from typing import Any, Self
 
 from jaxdl.train.events import Event
 
@@ -28,6 +28,14 @@ class Progress:
         self.done = 0
         self.since = 0.0
         self.header = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Give the terminal back, however the run ended."""
+        if self.bar is not None:
+            self.bar.stop()
 
     def __call__(self, event: Event) -> None:
         getattr(self, f"_{event.kind}")(event)
@@ -87,8 +95,7 @@ class Progress:
         self._line("  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)))
 
     def _end(self, event: Event) -> None:
-        if self.bar is not None:
-            self.bar.stop()
+        self.__exit__()
         if event.stop:
             seconds = time.perf_counter() - self.begun
             reached = f"epoch {event.epoch} of {event.epochs} after {seconds:.1f} s"

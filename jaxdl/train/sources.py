@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxdl.core import bad_type, bad_value
-from jaxdl.core.checks import positive_int
+from jaxdl.core.checks import check_seed, positive_int
 from jaxdl.data.split import count_examples
 from jaxdl.train.chunks import ChunkFeed, StreamFeed
 from jaxdl.train.feed import Feed, Plan, Prepare, ResidentFeed, check_finite
@@ -42,11 +42,11 @@ def open_feed(
     data = prepare(data) if arrays else data
     count = count_examples(call, data) if arrays else len(data)
     size = _batch_size(call, batch_size, count)
-    plan = Plan(count, size, seed, shuffle, remainder == "drop")
+    plan = Plan(count, size, check_seed(call, seed), shuffle, remainder == "drop")
     if not arrays:
         return ChunkFeed(call, lambda rows: prepare(_stack([data[int(row)] for row in rows])), plan)
-    check_finite(call, data)
     if sum(leaf.nbytes for leaf in jax.tree.leaves(data)) <= resident_bytes():
+        check_finite(call, data)
         return ResidentFeed(data, plan)
     return ChunkFeed(call, lambda rows: jax.tree.map(lambda leaf: leaf[rows], data), plan)
 
@@ -73,9 +73,13 @@ def _batch_size(call: str, batch_size: int | None, count: int) -> int:
 
 
 def resident_bytes() -> int:
-    """How much data may stay on the device: half of its memory, or of the machine's where it does not say."""
-    memory = jax.devices()[0].memory_stats() or {}
-    return int(memory.get("bytes_limit") or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) // 2
+    """How much data may stay on the device: half of its free memory, or of the machine's where it does not say."""
+    memory = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in memory:
+        return int(memory["bytes_limit"] - memory.get("bytes_in_use", 0)) // 2
+    if hasattr(os, "sysconf"):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return 4 << 30
 
 
 def _stack(examples: list[Any]) -> Any:

@@ -10,6 +10,7 @@ import optax
 from flax import struct
 
 from jaxdl.core import LayerLike, child_key, specs
+from jaxdl.core.checks import check_seed
 
 
 @struct.dataclass
@@ -39,11 +40,12 @@ def create_state(
     **Args** ``x``: an array or spec, or a pytree of them, of any batch size; ``seed``: an int or a key.
     """
     leaves, tree = jax.tree.flatten(specs(x))
-    key = jax.random.key(np.uint32(seed)) if isinstance(seed, int) else jnp.asarray(seed)
+    key = seed if isinstance(seed, jax.Array) else jax.random.key(np.uint32(check_seed("create_state", seed)))
     return _create(model, optimizer, (tuple(leaves), tree), key)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _create(model: LayerLike, optimizer: Any, spec: Any, key: jax.Array) -> TrainState:
     params, state = model.init(key, jax.tree.unflatten(spec[1], spec[0]))
-    return TrainState(jnp.zeros((), jnp.int32), params, state, optimizer.init(params), child_key(key, "train"))
+    # No child can be called so: the key of the steps is that of no layer.
+    return TrainState(jnp.zeros((), jnp.int32), params, state, optimizer.init(params), child_key(key, "/train"))

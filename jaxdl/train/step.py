@@ -124,6 +124,8 @@ class Step:
 
         (_, (state, metrics)), gradients = jax.value_and_grad(objective, has_aux=True)(train_state.params)
         if self.log_norms:
+            if {"gradient_norm", "parameter_norm"} & set(metrics):
+                raise bad_value("make_step", "log_norms=True needs these names for itself", sorted(metrics))
             norms = {"gradient_norm": gradients, "parameter_norm": train_state.params}
             metrics = metrics | {name: optax.tree.norm(tree) for name, tree in norms.items()}
         updates, opt_state = self.optimizer.update(gradients, train_state.opt_state, train_state.params)
