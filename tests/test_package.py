@@ -3,7 +3,6 @@
 import ast
 import pathlib
 import re
-import statistics
 import subprocess
 import sys
 
@@ -68,9 +67,12 @@ print(xla_bridge.backends_are_initialized(), sorted({name.partition(".")[0] for 
 
 
 def test_import_costs_little_more_than_jax_optax_and_flax():
-    code = "import time; begun = time.perf_counter(); import {}; print(time.perf_counter() - begun)"
-    pairs = [(float(python(code.format("jaxdl"))), float(python(code.format("jax, optax, flax")))) for _ in range(5)]
-    assert statistics.median(ours / theirs for ours, theirs in pairs) < 1.2, pairs
+    """Processor time, the least of several runs in turn: what other work on the machine does not add to."""
+    code = "import time; import {}; print(time.process_time())"
+    ours, theirs = zip(
+        *((python(code.format(names)) for names in ("jaxdl", "jax, optax, flax")) for _ in range(6)), strict=True
+    )
+    assert min(map(float, ours)) < 1.2 * min(map(float, theirs)), (ours, theirs)
 
 
 def test_nothing_of_jax_is_wrapped_and_nothing_is_asserted_or_hidden():
