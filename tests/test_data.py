@@ -3,9 +3,11 @@
 import functools
 import gzip
 import hashlib
+import http.client
 import http.server
 import struct
 import threading
+import urllib.request
 
 import numpy as np
 import pytest
@@ -170,6 +172,20 @@ def test_a_wrong_download_never_takes_the_name(mirror, content, text):
     with pytest.raises(FileNotFoundError, match=text):
         find_files("set", FILES, (url,))
     assert list((files.cache_folder() / "set").iterdir()) == []
+
+
+def test_a_mirror_that_speaks_no_http_is_passed_over(mirror, monkeypatch):
+    url, _, asked = mirror
+    opened = urllib.request.urlopen
+
+    def broken(address, timeout):
+        if address.split("/")[3] == "9":
+            raise http.client.BadStatusLine("nonsense")
+        return opened(address, timeout=timeout)
+
+    monkeypatch.setattr(urllib.request, "urlopen", broken)
+    assert [path.read_bytes() for path in find_files("set", FILES, (f"{url}/9", url))] == [A, B]
+    assert asked == ["/a.gz", "/b.gz"]
 
 
 def test_offline_and_not_found_says_what_to_put_where(home, monkeypatch):

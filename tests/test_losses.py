@@ -439,3 +439,8 @@ def test_the_host_checks_pass_what_is_right_or_unknown():
     losses.check_targets(losses.cross_entropy, SPEC, np.eye(3)[[0, 2]])
     losses.check_targets(losses.binary_cross_entropy, jax.ShapeDtypeStruct((8,), jnp.float32), np.array([0, 1]))
     losses.check_targets(lambda prediction, target: prediction, SPEC, np.array([-1, 7]))
+
+
+def test_soft_labels_out_of_range_are_named():
+    with pytest.raises(ValueError, match="one-hot or soft labels must be from 0 to 1; got labels from 7.0 to 7.0"):
+        losses.cross_entropy(jnp.zeros((2, 3)), jnp.full((2, 3), 7.0))
