@@ -18,6 +18,8 @@ from jaxdl.train.prefetch import prefetch
 CHUNK_BYTES = 32 << 20
 CHUNK_STEPS = 256
 
+Kind = tuple[str, int]
+
 
 def _chunk_steps(batch: Any) -> int:
     """How many batches like this one (or like its spec) make a chunk."""
@@ -92,7 +94,7 @@ class StreamFeed(Feed):
         self.numbered = callable(data)
         self.spec: Any = None
         self.pending: list[Any] = []
-        self.rooms: dict[tuple[str, int], int] = {}
+        self.rooms: dict[Kind, int] = {}
 
     def _again(self) -> Iterator[Any]:
         """What :meth:`example` took from an iterator that cannot be begun anew is still to be trained on."""
@@ -123,35 +125,32 @@ class StreamFeed(Feed):
         self.checks.append(check)
 
     def _segments(self, number: int) -> Iterator[Segment]:
-        first = 0
+        first, kind = 0, None
         held: list[Any] = []
         for batch in self._batches(number):
             check_finite(self.call, batch)
             for check in self.checks:
                 check(batch)
-            if held and (_kind(self.call, batch) != _kind(self.call, held[0]) or len(held) == self._room(held[0])):
-                yield self._joined(held, first)
+            this = _kind(self.call, batch)
+            if kind is not None and (this != kind or len(held) == self.rooms.get(kind, _chunk_steps(batch))):
+                yield self._joined(held, kind, first)
                 first, held = first + len(held), []
+            kind = this
             held.append(batch)
-        if held:
-            yield self._joined(held, first)
-        elif not first:
+        if kind is None:
             raise bad_value(self.call, f"data must give batches in epoch {number + 1}", "none")
+        yield self._joined(held, kind, first)
 
-    def _room(self, batch: Any) -> int:
-        return self.rooms.get(_kind(self.call, batch), _chunk_steps(batch))
-
-    def _joined(self, held: list[Any], first: int) -> Segment:
+    def _joined(self, held: list[Any], kind: Kind, first: int) -> Segment:
         # As many batches as came together first (a smaller last one comes alone) make a chunk of that kind for good.
-        size = count_examples(self.call, held[0])
-        room = self.rooms.setdefault(_kind(self.call, held[0]), len(held))
+        room = self.rooms.setdefault(kind, len(held))
         joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *held)
-        return _chunk(joined, size, len(held), room, first)
+        return _chunk(joined, kind[1], len(held), room, first)
 
     def epoch(self, number: int) -> Iterator[Segment]:
         return _ahead(self._segments(number))
 
 
-def _kind(call: str, batch: Any) -> tuple[str, int]:
+def _kind(call: str, batch: Any) -> Kind:
     """What two batches share that go through one program: the shapes and dtypes of examples, and how many they are."""
     return describe(jax.tree.map(lambda leaf: leaf[:0], batch)), count_examples(call, batch)

@@ -131,7 +131,6 @@ def drive(
 
 def _owned(train_state: Any, consume: bool) -> Any:
     """The train state in arrays of the engine's own, each in a buffer of its own, so that it can be donated."""
-
     seen: set[int] = set()
 
     def own(leaf: Any) -> jax.Array:
