@@ -1,5 +1,9 @@
-"""The layer contract, over every row of the zoo."""
+"""The layer contract, over every row of the zoo.
 
+Each test compiles one program a row and mode, and looks at all that the program can show.
+"""
+
+import functools
 import inspect
 import json
 import pathlib
@@ -22,11 +26,35 @@ every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 both_modes = pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
 
 
-def made(row: Row, dtype=jnp.float32):
-    """The layer, and its parameters and state from the spec alone, floats cast to ``dtype`` (state stays wide)."""
+@functools.cache
+def made(row: Row):
+    """The layer, and its parameters and state from the spec alone."""
     layer = row.make()
-    params, state = layer.init(jax.random.key(0), row.spec())
-    return layer, jax.tree.map(lambda leaf: leaf.astype(dtype), params), state
+    return layer, *jax.jit(partial(layer.init, x=row.spec()))(jax.random.key(0))
+
+
+def cast(tree, dtype):
+    """The tree with its floating leaves in that dtype."""
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree)
+
+
+def floats(tree):
+    return [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+
+
+def total(y):
+    """A smooth number that each entry of the outputs moves by another weight."""
+    return sum(jnp.sum(jnp.sin(leaf) * jnp.cos(jnp.arange(leaf.size).reshape(leaf.shape))) for leaf in floats(y))
+
+
+def with_floats(x, values):
+    """``x`` with other floating leaves: what a gradient is taken in."""
+    values = iter(values)
+    return jax.tree.map(lambda leaf: next(values) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, x)
+
+
+def assert_close(found, expected, **tolerance):
+    jax.tree.map(partial(np.testing.assert_allclose, **tolerance), found, expected)
 
 
 def paths(tree):
@@ -43,41 +71,21 @@ def test_every_public_layer_has_a_row():
 
 
 @every_row
-def test_init_reads_shapes_only(row):
+def test_names_shapes_and_specs(row):
     layer = row.make()
-    params, state = layer.init(jax.random.key(0), row.x())
-    again = jax.eval_shape(partial(layer.init, x=row.spec()), jax.random.key(0))
-    assert specs((params, state)) == again
-
-
-@every_row
-def test_names_are_paths(row):
     _, params, state = made(row)
     for tree in (params, state):
         assert isinstance(tree, dict)
         for path, _leaf in jax.tree.leaves_with_path(tree):
             assert all(isinstance(entry.key, str) and entry.key and not set("/*") & set(entry.key) for entry in path)
         assert not any(isinstance(subtree, dict) and not subtree for subtree in tree.values())
-
-
-@every_row
-@both_modes
-def test_two_results_and_a_state_like_the_old_one(row, train):
-    layer, params, state = made(row)
-    y, new = layer.apply(params, state, row.x(), train=train, key=KEY)
-    assert specs(new) == specs(state)
-    if not train:
-        jax.tree.map(np.testing.assert_array_equal, new, state)
-    assert jnp.isfinite(y).all()
-
-
-@every_row
-def test_build_gives_the_output_spec(row):
-    layer, params, state = made(row)
-    built = build(layer, jax.random.key(0), row.spec())
-    y, _ = layer.apply(params, state, row.x(), train=False)
-    assert built.output == jax.ShapeDtypeStruct(y.shape, y.dtype)
-    jax.tree.map(np.testing.assert_array_equal, (built.params, built.state), (params, state))
+    # ``init`` reads shapes only, and ``build`` gives the same and the output's spec.
+    assert jax.eval_shape(layer.init, jax.random.key(0), row.x()) == specs((params, state))
+    y, new = jax.eval_shape(partial(layer.apply, train=False), params, state, row.x())
+    built = jax.eval_shape(lambda key: build(layer, key, row.spec())[:2], jax.random.key(0))
+    assert built == specs((params, state))
+    assert new == specs(state)
+    assert specs(build(layer, jax.random.key(0), row.spec()).output) == y
 
 
 @every_row
@@ -98,73 +106,103 @@ def test_jit_equals_eager_and_compiles_once(row, train):
     jitted(params, found[1], row.x(), KEY)
     assert traces == 1
     expected = layer.apply(params, state, row.x(), train=train, key=KEY)
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), found, expected)
+    assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    assert specs(expected[1]) == specs(state)
+    if not train:
+        jax.tree.map(np.testing.assert_array_equal, expected[1], state)
+    assert all(jnp.isfinite(leaf).all() for leaf in floats(expected[0]))
 
 
 @every_row
 def test_vmap_over_parameters(row):
     layer = row.make()
-    keys = jax.random.split(jax.random.key(5), 3)
-    params, state = jax.vmap(partial(layer.init, x=row.spec()))(keys)
+
+    @jax.jit
+    def members(keys):
+        params, state = jax.vmap(partial(layer.init, x=row.spec()))(keys)
+        return params, state, jax.vmap(lambda p, s: run(p, s, row.x(), key=KEY)[0], axis_size=3)(params, state)
+
     run = partial(layer.apply, train=True)
-    stacked, _ = jax.vmap(lambda p, s: run(p, s, row.x(), key=KEY), axis_size=3)(params, state)
+    params, state, stacked = members(jax.random.split(jax.random.key(5), 3))
+    alone = jax.jit(run)
     for index in range(3):
-        one = jax.tree.map(lambda leaf, index=index: leaf[index], (params, state))
-        alone, _ = run(*one, row.x(), key=KEY)
-        np.testing.assert_allclose(stacked[index], alone, rtol=2e-5, atol=2e-6)
+        pick = partial(jax.tree.map, lambda leaf, index=index: leaf[index])
+        assert_close(pick(stacked), alone(pick(params), pick(state), row.x(), key=KEY)[0], rtol=2e-5, atol=2e-6)
 
 
 @every_row
 def test_remat_changes_nothing(row):
     layer, params, state = made(row)
+    x = row.x()
 
-    def total(params, x, apply):
-        return jnp.sum(jnp.sin(apply(params, state, x, key=KEY)[0]))
+    @jax.jit
+    def gradients(params, parts):
+        def objective(params, parts, apply):
+            return total(apply(params, state, with_floats(x, parts), key=KEY)[0])
 
-    plain = partial(layer.apply, train=True)
-    gradient = jax.jit(jax.grad(total, argnums=(0, 1)), static_argnums=2)
-    expected = gradient(params, row.x(), plain)
-    found = gradient(params, row.x(), jax.checkpoint(plain))
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), found, expected)
+        plain = partial(layer.apply, train=True)
+        return [jax.grad(objective, (0, 1))(params, parts, apply) for apply in (plain, jax.checkpoint(plain))]
+
+    expected, found = gradients(params, floats(x))
+    assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def finite_differences(row, train, order):
+    with jax.enable_x64(True):
+        layer = row.make()
+        params, state = jax.jit(partial(layer.init, x=row.spec(dtype=jnp.float64)))(jax.random.key(0))
+        params, state = cast((params, state), jnp.float64)
+        x = row.x(dtype=jnp.float64)
+
+        @jax.jit
+        def output(params, parts):
+            y = layer.apply(params, state, with_floats(x, parts), train=train, key=KEY)[0]
+            return floats(y)
+
+        assert all(leaf.dtype == jnp.float64 for leaf in output(params, floats(x)))
+        check_grads(output, (params, floats(x)), order=order, modes=["rev"], eps=1e-5, rtol=1e-6, atol=1e-6)
 
 
 @every_row
 @both_modes
 def test_gradients_equal_finite_differences(row, train):
-    with jax.enable_x64(True):
-        layer = row.make()
-        params, state = layer.init(jax.random.key(0), row.spec(dtype=jnp.float64))
-        params, state = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), (params, state))
-        x = row.x(dtype=jnp.float64)
+    finite_differences(row, train, order=1)
 
-        @jax.jit
-        def output(params, x):
-            return layer.apply(params, state, x, train=train, key=KEY)[0]
 
-        assert output(params, x).dtype == jnp.float64
-        check_grads(output, (params, x), order=1, modes=["rev"], eps=1e-5, rtol=1e-6, atol=1e-6)
+@pytest.mark.slow
+@pytest.mark.parametrize("row", [row for row in ROWS if row.order > 1], ids=lambda row: row.name)
+def test_second_gradients_equal_finite_differences(row):
+    finite_differences(row, train=True, order=2)
 
 
 @every_row
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
-def test_float_in_same_float_out(row, dtype):
-    layer, params, state = made(row, dtype)
-    y, new = layer.apply(params, state, row.x(dtype=dtype), train=True, key=KEY)
-    assert y.dtype == dtype
-    assert specs(new) == specs(state)
-    wide, _ = layer.apply(*made(row)[1:], row.x(), train=True, key=KEY)
-    np.testing.assert_allclose(y.astype(jnp.float32), wide, atol=0.1, rtol=0.1)
+def test_float_in_same_float_out(row):
+    layer, params, state = made(row)
+    apply = jax.jit(partial(layer.apply, train=True))
+    wide, _ = apply(params, state, row.x(), key=KEY)
+    for dtype in (jnp.bfloat16, jnp.float16):
+        y, new = apply(cast(params, dtype), state, row.x(dtype=dtype), key=KEY)
+        assert all(leaf.dtype == dtype for leaf in floats(y))
+        assert specs(new) == specs(state)
+        assert_close(cast(y, jnp.float32), wide, atol=0.1, rtol=0.1)
 
 
 @every_row
 @both_modes
 def test_an_empty_batch(row, train):
     layer, params, state = made(row)
-    y, new = layer.apply(params, state, row.x(batch=0), train=train, key=KEY)
-    assert y.shape[0] == 0
+    x = row.x(batch=0)
+
+    @jax.jit
+    @partial(jax.grad, has_aux=True)
+    def gradient(params):
+        y, new = layer.apply(params, state, x, train=train, key=KEY)
+        return sum((leaf.sum() for leaf in floats(y)), start=0.0), (y, new)
+
+    found, (y, new) = gradient(params)
+    assert all(leaf.shape[0] == 0 for leaf in jax.tree.leaves(y))
     jax.tree.map(np.testing.assert_array_equal, new, state)
-    gradient = jax.grad(lambda p: layer.apply(p, state, row.x(batch=0), train=train, key=KEY)[0].sum())(params)
-    assert all(not leaf.any() for leaf in jax.tree.leaves(gradient))
+    assert all(not leaf.any() for leaf in jax.tree.leaves(found))
 
 
 @every_row
@@ -189,35 +227,68 @@ def test_train_has_no_default_and_is_never_traced(row):
         jax.jit(layer.apply)(params, state, row.x(), train=True, key=KEY)
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.positionwise], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [r for r in ROWS if r.positionwise or r.ragged], ids=lambda row: row.name)
 @both_modes
 def test_padding_of_a_ragged_batch_changes_nothing(row, train):
     layer = row.make()
-    width = row.shape[-1]
-    lengths = jnp.array([3, 1, 4])
-    x = jax.random.normal(jax.random.key(9), (3, 5, width))
+    lengths = jnp.array([3, 0, 4])
+    shape = (3, 5) if row.classes else (3, 5, *row.shape[2 if row.ragged else -1 :])
+    x = Row("", row.make, shape, row.classes).x()
     batch = dl.Ragged(x, lengths)
-    params, state = layer.init(jax.random.key(0), batch)
-    noise = jnp.where(batch.mask()[..., None], 0, 100.0) + x
+    params, state = jax.jit(layer.init)(jax.random.key(0), batch)
+    real = batch.mask().reshape(3, 5, *[1] * (x.ndim - 2))
+    noise = jnp.where(real, x, 1 if row.classes else 100.0 + x)
 
-    def outcome(params, x):
-        y, new = layer.apply(params, state, dl.Ragged(x, lengths), train=train, key=KEY)
-        return jnp.sum(jnp.where(batch.mask()[..., None], jnp.sin(y.x), 0)), (y, new)
+    @jax.jit
+    @partial(jax.value_and_grad, argnums=(0, 1), has_aux=True)
+    def outcome(params, parts, x):
+        y, new = layer.apply(params, state, dl.Ragged(with_floats(x, parts), lengths), train=train, key=KEY)
+        if isinstance(y, dl.Ragged):
+            y = jnp.where(real.reshape(3, 5, *[1] * (y.x.ndim - 2)), y.x, 0)
+        return total(y), (y, new)
 
-    (_, (y, new)), gradient = jax.value_and_grad(outcome, argnums=(0, 1), has_aux=True)(params, x)
-    (_, (y2, new2)), gradient2 = jax.value_and_grad(outcome, argnums=(0, 1), has_aux=True)(params, noise)
-    np.testing.assert_array_equal(y.lengths, lengths)
-    assert not gradient[1][~batch.mask()].any()
-    real = batch.mask()
-    np.testing.assert_allclose(y.x[real], y2.x[real], rtol=1e-5, atol=1e-6)
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), (new, gradient), (new2, gradient2))
+    (_, clean), gradient = outcome(params, floats(x), x)
+    (_, noisy), gradient2 = outcome(params, floats(noise), noise)
+    assert all(not jnp.where(real, 0, leaf).any() for leaf in gradient[1])
+    assert_close((noisy, gradient2), (clean, gradient), rtol=1e-5, atol=1e-5)
 
 
-def test_layers_that_mix_positions_refuse_ragged_batches():
+def test_positionwise_layers_keep_the_lengths():
+    batch = dl.Ragged(jnp.ones((2, 5, 3)), jnp.array([5, 2]))
+    for row in ROWS:
+        if row.positionwise and not row.classes:
+            layer = row.make()
+            x = dl.Ragged(jnp.ones((2, 5, row.shape[-1])), batch.lengths)
+            y = jax.eval_shape(lambda key, layer=layer, x=x: layer.apply(*layer.init(key, x), x, train=False)[0], KEY)
+            assert isinstance(y, dl.Ragged), row.name
+            assert y.lengths.shape == (2,)
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r.positionwise or r.decodes], ids=lambda row: row.name)
+def test_piece_by_piece_equals_one_pass(row):
+    layer = row.make()
+    shape = (2, 6) if row.classes else (2, 6, row.shape[-1])
+    x = Row("", row.make, shape, row.classes).x()
+    params, state = jax.jit(layer.init)(jax.random.key(0), x)
+
+    @jax.jit
+    def both(params, x):
+        first, cache = layer.prefill(params, state, x[:, :3], length=6)
+        second, cache = layer.decode(params, cache, x[:, 3:4])
+        third, _ = layer.decode(params, cache, x[:, 4:])
+        return jnp.concatenate([first, second, third], axis=1), layer.apply(params, state, x, train=False)[0]
+
+    found, expected = both(params, x)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_layers_that_mix_positions_refuse_ragged_batches_and_pieces():
     batch = dl.Ragged(jnp.ones((2, 5, 3)), jnp.array([5, 2]))
     for layer in (dl.layers.conv(4, 3), dl.layers.max_pool(2), dl.layers.flatten()):
         with pytest.raises(TypeError, match=rf"{layer.kind}.*must be an array: this layer mixes positions; got Ragged"):
             layer.init(jax.random.key(0), batch)
+        with pytest.raises(TypeError, match=rf"{layer.kind}: a layer that reads a sequence piece by piece must say"):
+            layer.prefill({}, {}, batch.x, length=5)
 
 
 def test_parameter_paths_are_what_they_were():
@@ -227,7 +298,10 @@ def test_parameter_paths_are_what_they_were():
 
 
 def current_paths():
-    return {row.name: dict(zip(("params", "state"), map(paths, made(row)[1:]), strict=True)) for row in ROWS}
+    def init(row):
+        return jax.eval_shape(partial(row.make().init, x=row.spec()), jax.random.key(0))
+
+    return {row.name: dict(zip(("params", "state"), map(paths, init(row)), strict=True)) for row in ROWS}
 
 
 if __name__ == "__main__":

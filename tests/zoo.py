@@ -17,42 +17,78 @@ from jaxdl import layers as L
 
 @dataclass(frozen=True)
 class Row:
-    """``make()`` gives the layer; ``shape`` is its input's; ``positionwise``: whether it takes ragged batches.
+    """How to make a layer, and what it takes.
 
     Rows are smooth, so that finite differences are gradients: tanh, where a model would have ReLU.
+
+    **Fields** ``make()`` gives the layer; ``shape``: its input's, or a tuple of such for several inputs; ``classes``:
+    the input is integers below it; ``positionwise``: it treats each position alone, of ragged batches and of pieces;
+    ``ragged``: it takes ragged batches though it mixes positions; ``decodes``: it reads a sequence piece by piece
+    though it mixes positions; ``order``: how often it can be differentiated (1 says why in a comment).
     """
 
     name: str
     make: Callable[[], dl.Layer]
-    shape: tuple[int, ...]
+    shape: tuple[Any, ...]
+    classes: int | None = None
     positionwise: bool = False
+    ragged: bool = False
+    decodes: bool = False
+    order: int = 2
 
-    def spec(self, batch: int | None = None, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((self.shape[0] if batch is None else batch, *self.shape[1:]), dtype)
+    def spec(self, batch: int | None = None, dtype: Any = jnp.float32) -> Any:
+        return self._each(lambda shape, index: jax.ShapeDtypeStruct(self._sized(shape, batch), self._dtype(dtype)))
 
-    def x(self, batch: int | None = None, dtype: Any = jnp.float32) -> jax.Array:
-        """Numbers that are all different, so that a maximum has one winner by a clear margin."""
-        shape = self.spec(batch).shape
-        values = np.random.default_rng(1).permutation(int(np.prod(shape))) / max(int(np.prod(shape)), 1) * 4 - 2
-        return jnp.asarray(values.reshape(shape), dtype)
+    def x(self, batch: int | None = None, dtype: Any = jnp.float32) -> Any:
+        """Numbers that are all different, so that a maximum has one winner by a clear margin; or ids."""
+
+        def values(shape: tuple[int, ...], index: int) -> jax.Array:
+            shape = self._sized(shape, batch)
+            size = int(np.prod(shape))
+            order = np.random.default_rng(1 + index).permutation(size)
+            numbers = order / max(size, 1) * 4 - 2 if self.classes is None else order % self.classes
+            return jnp.asarray(numbers.reshape(shape), self._dtype(dtype))
+
+        return self._each(values)
+
+    def _each(self, make: Callable[[tuple[int, ...], int], Any]) -> Any:
+        if any(isinstance(item, tuple) for item in self.shape):
+            return tuple(make(shape, index) for index, shape in enumerate(self.shape))
+        return make(self.shape, 0)
+
+    def _sized(self, shape: tuple[int, ...], batch: int | None) -> tuple[int, ...]:
+        return shape if batch is None else (batch, *shape[1:])
+
+    def _dtype(self, dtype: Any) -> Any:
+        return dtype if self.classes is None else jnp.int32
 
 
 ROWS = [
+    # Linear and lookup
     Row("dense", lambda: L.dense(5), (3, 4), positionwise=True),
     Row("dense_no_bias", lambda: L.dense(5, use_bias=False), (2, 3, 4), positionwise=True),
+    # Convolution
     Row("conv_1d", lambda: L.conv(4, 3, strides=2, padding="SAME"), (3, 7, 2)),
     Row("conv_2d", lambda: L.conv(4, 3), (2, 5, 6, 3)),
     Row("conv_grouped", lambda: L.conv(4, (3, 2), groups=2, padding=1, use_bias=False), (2, 5, 5, 4)),
     Row("conv_dilated", lambda: L.conv(3, 2, dilation=(2, 1), padding=((1, 0), (0, 2))), (2, 5, 5, 2)),
     Row("conv_3d", lambda: L.conv(2, 2), (1, 3, 4, 3, 2)),
+    # Pooling and resizing
     Row("max_pool", lambda: L.max_pool(2), (2, 5, 6, 3)),
     Row("max_pool_overlapping", lambda: L.max_pool(3, strides=2, padding="SAME"), (2, 5, 5, 2)),
     Row("avg_pool", lambda: L.avg_pool((2, 3), strides=1, padding="SAME", count_include_pad=False), (2, 5, 6, 3)),
     Row("global_avg_pool", lambda: L.global_avg_pool(), (2, 3, 4, 5)),
+    # Shape
     Row("flatten", lambda: L.flatten(), (2, 3, 4)),
+    # Noise
     Row("dropout", lambda: L.dropout(0.5), (3, 4), positionwise=True),
+    # Normalisation
     Row("batch_norm", lambda: L.batch_norm(), (6, 3, 4), positionwise=True),
     Row("batch_norm_plain", lambda: L.batch_norm(use_scale=False, use_bias=False, momentum=0.5), (5, 4)),
+    # Recurrent
+    # Attention and transformers
+    # Activations
+    # Combinators
     Row(
         "sequential",
         lambda: dl.sequential(L.dense(4), jnp.tanh, ("mid", L.batch_norm()), L.dropout(0.2), L.dense(2)),

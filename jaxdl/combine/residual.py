@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from jaxdl.core import Built, Ragged, bad_value, combinator, describe
+from jaxdl.core import Built, Decoding, Ragged, bad_value, combinator, describe
 from jaxdl.core.children import Children
 
 
@@ -37,25 +37,29 @@ def residual(*layers: Any, shortcut: Any = None) -> Any:
     def build(key: jax.Array, x: Any, visit: Any, path: str) -> Built:
         params: dict[str, Any] = {}
         state: dict[str, Any] = {}
-        y = short = x
-        for child in branch:
-            y = children.build_one(child, key, y, visit, path, params, state)
-        for child in aside:
-            short = children.build_one(child, key, short, visit, path, params, state)
+        y = children.build_chain(branch, key, x, visit, path, params, state)
+        short = children.build_chain(aside, key, x, visit, path, params, state)
         return Built(params, state, jax.eval_shape(_add, short, y))
 
     def apply(
         params: dict[str, Any], state: dict[str, Any], x: Any, *, train: bool, key: jax.Array | None = None
     ) -> tuple[Any, dict[str, Any]]:
         new_state: dict[str, Any] = {}
-        y = short = x
-        for child in branch:
-            y = children.apply_one(child, params, state, y, new_state, train=train, key=key)
-        for child in aside:
-            short = children.apply_one(child, params, state, short, new_state, train=train, key=key)
+        y = children.apply_chain(branch, params, state, x, new_state, train=train, key=key)
+        short = children.apply_chain(aside, params, state, x, new_state, train=train, key=key)
         return _add(short, y), new_state
 
-    return build, apply
+    def prefill(params: dict[str, Any], state: dict[str, Any], x: Any, *, length: int) -> tuple[Any, dict[str, Any]]:
+        cache: dict[str, Any] = {}
+        y = children.prefill_chain(branch, params, state, x, cache, length=length)
+        return _add(children.prefill_chain(aside, params, state, x, cache, length=length), y), cache
+
+    def decode(params: dict[str, Any], cache: dict[str, Any], x: Any) -> tuple[Any, dict[str, Any]]:
+        new_cache: dict[str, Any] = {}
+        y = children.decode_chain(branch, params, cache, x, new_cache)
+        return _add(children.decode_chain(aside, params, cache, x, new_cache), y), new_cache
+
+    return build, apply, Decoding(prefill, decode)
 
 
 def _add(x: Any, y: Any) -> Any:

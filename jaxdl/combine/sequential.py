@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from jaxdl.core import Built, combinator
+from jaxdl.core import Built, Decoding, combinator
 from jaxdl.core.children import Children
 
 
@@ -35,16 +35,24 @@ def sequential(*layers: Any) -> Any:
     def build(key: jax.Array, x: Any, visit: Any, path: str) -> Built:
         params: dict[str, Any] = {}
         state: dict[str, Any] = {}
-        for child in children.named:
-            x = children.build_one(child, key, x, visit, path, params, state)
-        return Built(params, state, x)
+        y = children.build_chain(children.named, key, x, visit, path, params, state)
+        return Built(params, state, y)
 
     def apply(
         params: dict[str, Any], state: dict[str, Any], x: Any, *, train: bool, key: jax.Array | None = None
     ) -> tuple[Any, dict[str, Any]]:
         new_state: dict[str, Any] = {}
-        for child in children.named:
-            x = children.apply_one(child, params, state, x, new_state, train=train, key=key)
-        return x, new_state
+        y = children.apply_chain(children.named, params, state, x, new_state, train=train, key=key)
+        return y, new_state
 
-    return build, apply
+    def prefill(params: dict[str, Any], state: dict[str, Any], x: Any, *, length: int) -> tuple[Any, dict[str, Any]]:
+        cache: dict[str, Any] = {}
+        y = children.prefill_chain(children.named, params, state, x, cache, length=length)
+        return y, cache
+
+    def decode(params: dict[str, Any], cache: dict[str, Any], x: Any) -> tuple[Any, dict[str, Any]]:
+        new_cache: dict[str, Any] = {}
+        y = children.decode_chain(children.named, params, cache, x, new_cache)
+        return y, new_cache
+
+    return build, apply, Decoding(prefill, decode)

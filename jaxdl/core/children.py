@@ -8,8 +8,9 @@ from typing import Any, overload
 import jax
 import numpy as np
 
+from jaxdl.core.contract import Built, LayerLike, Params, Part, State, Visit
 from jaxdl.core.errors import bad_value, located
-from jaxdl.core.layer import Built, Layer, LayerLike, Params, Part, State, Visit, checked_result
+from jaxdl.core.layer import Layer, checked_result, decoding_of
 from jaxdl.core.lift import lift
 
 Child = tuple[str, LayerLike]
@@ -118,3 +119,55 @@ class Children:
         if child_state:
             new_state[name] = child_state
         return y
+
+    def prefill_one(
+        self, child: Child, params: Params, state: State, x: Any, cache: dict[str, Any], *, length: int
+    ) -> Any:
+        """Let a child read the first positions, put its cache (if it has any) under its name, and give its output."""
+        name, layer = child
+        with located(self.kind, name, x):
+            y, child_cache = decoding_of(layer).prefill(params.get(name, {}), state.get(name, {}), x, length=length)
+        if jax.tree.leaves(child_cache):
+            cache[name] = child_cache
+        return y
+
+    def decode_one(self, child: Child, params: Params, cache: Any, x: Any, new_cache: dict[str, Any]) -> Any:
+        """Let a child read the next positions, put its new cache (if any) under its name, and give its output."""
+        name, layer = child
+        with located(self.kind, name, x):
+            y, child_cache = decoding_of(layer).decode(params.get(name, {}), cache.get(name, {}), x)
+        if jax.tree.leaves(child_cache):
+            new_cache[name] = child_cache
+        return y
+
+    def build_chain(
+        self, chain: Sequence[Child], key: jax.Array, x: Any, visit: Any, path: str, params: Params, state: State
+    ) -> Any:
+        """Build children one after the other, each on the output of the one before; the spec of the last."""
+        for child in chain:
+            x = self.build_one(child, key, x, visit, path, params, state)
+        return x
+
+    def apply_chain(
+        self, chain: Sequence[Child], params: Params, state: State, x: Any, new_state: State, *, train: bool, key: Any
+    ) -> Any:
+        """Apply children one after the other; the output of the last."""
+        for child in chain:
+            x = self.apply_one(child, params, state, x, new_state, train=train, key=key)
+        return x
+
+    def prefill_chain(
+        self, chain: Sequence[Child], params: Params, state: State, x: Any, cache: dict[str, Any], *, length: int
+    ) -> Any:
+        """Let children read the first positions one after the other; the output of the last."""
+        for child in chain:
+            x = self.prefill_one(child, params, state, x, cache, length=length)
+        return x
+
+    def decode_chain(
+        self, chain: Sequence[Child], params: Params, cache: Any, x: Any, new_cache: dict[str, Any]
+    ) -> Any:
+        """Let children read the next positions one after the other; the output of the last."""
+        for child in chain:
+            x = self.decode_one(child, params, cache, x, new_cache)
+        return x

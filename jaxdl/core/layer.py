@@ -1,88 +1,21 @@
-"""What a layer is: two pure functions over explicit pytrees, and the small record that holds them.
-
-The contract::
-
-    init(key, x)                                  -> (params, state)
-    apply(params, state, x, *, train, key=None)   -> (y, state)
-
-- ``x`` is an array or a ``jax.ShapeDtypeStruct``, or a pytree of them. ``init`` reads shapes and dtypes, never values.
-- ``params`` and ``state`` are nested dicts with ``str`` keys and array leaves; a layer that has none gives ``{}``.
-- ``apply`` always returns two results. The new state has the tree, shapes and dtypes of the old one.
-- ``train`` is a Python bool, by keyword, without a default. Under a transform, bind it first:
-  ``jax.jit(partial(layer.apply, train=True))``. There is no other mode flag and there are no ``**kwargs``.
-- ``key`` is needed only by layers that draw random numbers while they train.
-- A state leaf named ``aux_loss`` is added to the loss by :func:`jaxdl.supervised`, and reset after each step.
-- What only decoding needs is not state; it is an argument and a result of its own.
-
-Anything with these two methods is a layer: the record :class:`Layer` that the decorators make, or a frozen dataclass.
-"""
+"""The record that holds a layer's functions, and the decorators that make it; :mod:`jaxdl.core.contract` says what a
+layer is."""
 
 import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, ParamSpec, Protocol, overload
+from typing import Any, ParamSpec, overload
 
 import jax
 
+from jaxdl.core.contract import Apply, Build, Decoding, Init, Params, State
 from jaxdl.core.errors import bad_type, spelled_out
 from jaxdl.core.identity import identity
 from jaxdl.core.ragged import Ragged
 from jaxdl.core.show import call_text
 
 P = ParamSpec("P")
-Params = dict[str, Any]
-State = dict[str, Any]
-
-
-class Init(Protocol):
-    """``init(key, x) -> (params, state)``: fresh parameters and state for inputs shaped like ``x``."""
-
-    def __call__(self, key: jax.Array, x: Any, /) -> tuple[Params, State]: ...
-
-
-class Apply(Protocol):
-    """``apply(params, state, x, *, train, key=None) -> (y, state)``: the layer's function, pure."""
-
-    def __call__(
-        self, params: Params, state: State, x: Any, /, *, train: bool, key: jax.Array | None = None
-    ) -> tuple[Any, State]: ...
-
-
-class LayerLike(Protocol):
-    """Whatever has ``init`` and ``apply`` as the contract above states them, and can be hashed."""
-
-    @property
-    def init(self) -> Init: ...
-
-    @property
-    def apply(self) -> Apply: ...
-
-
-class Built(NamedTuple):
-    """What a layer makes of an input spec: its parameters, its state and the spec of its output."""
-
-    params: Params
-    state: State
-    output: Any
-
-
-class Part(NamedTuple):
-    """One leaf layer of a model as :func:`jaxdl.core.build` met it, in order: for summaries."""
-
-    path: str
-    layer: LayerLike
-    input: Any
-    built: Built
-
-
-Visit = Callable[[Part], None]
-
-
-class Build(Protocol):
-    """A combinator's ``init`` that also gives the output spec, so that nesting costs linear time."""
-
-    def __call__(self, key: jax.Array, x: Any, visit: Visit | None, path: str, /) -> Built: ...
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,8 +26,8 @@ class Layer:
     constructor call. Make one with :func:`layer` or :func:`stateless`.
 
     **Fields** ``kind``: the constructor's name; ``args``: the arguments it was given, by name (those of a ``*args``
-    under an empty name); ``init``, ``apply``: the contract of this module; ``build``: only combinators have it;
-    ``identity``: what equality compares.
+    under an empty name); ``init``, ``apply``: the contract of :mod:`jaxdl.core.contract`; ``build``: only combinators
+    have it; ``decoding``: only layers that can read a sequence piece by piece; ``identity``: what equality compares.
     """
 
     kind: str
@@ -103,9 +36,39 @@ class Layer:
     apply: Apply = field(compare=False)
     identity: Any
     build: Build | None = field(default=None, compare=False)
+    decoding: Decoding | None = field(default=None, compare=False)
+
+    def prefill(self, params: Params, state: State, x: Any, /, *, length: int) -> tuple[Any, Any]:
+        """Read the first positions of a sequence: ``(y, cache)``, the cache with room for ``length`` in all."""
+        return decoding_of(self).prefill(params, state, x, length=length)
+
+    def decode(self, params: Params, cache: Any, x: Any, /) -> tuple[Any, Any]:
+        """Read the next positions of a sequence: ``(y, cache)``."""
+        return decoding_of(self).decode(params, cache, x)
 
     def __repr__(self) -> str:
         return call_text(self.kind, self.args)
+
+
+def decoding_of(layer: Any) -> Decoding:
+    """How a layer decodes, or an error that says that it cannot."""
+    decoding = getattr(layer, "decoding", None)
+    if decoding is None:
+        needs = "a layer that reads a sequence piece by piece must say how (decoding)"
+        raise bad_type(getattr(layer, "kind", type(layer).__name__), needs, layer)
+    return decoding
+
+
+def each_position(apply: Apply) -> Decoding:
+    """The decoding of a layer that treats each position alone: its cache is its state."""
+
+    def prefill(params: Params, state: State, x: Any, /, *, length: int) -> tuple[Any, State]:
+        return apply(params, state, x, train=False)[0], state
+
+    def decode(params: Params, cache: State, x: Any, /) -> tuple[Any, State]:
+        return apply(params, cache, x, train=False)[0], cache
+
+    return Decoding(prefill, decode)
 
 
 def _described(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -160,7 +123,7 @@ def _record(make: Callable[..., Any], args: Any, kwargs: Any, build: bool) -> La
     call = call_text(kind, described)
     call = f"{kind}(…)" if "\n" in call else call
     with spelled_out(kind, call):
-        first, raw_apply = make(*args, **kwargs)
+        first, raw_apply, *decoding = make(*args, **kwargs)
 
     def apply(params: Params, state: State, x: Any, *, train: bool, key: jax.Array | None = None) -> tuple[Any, State]:
         check_train(call, train)
@@ -175,17 +138,19 @@ def _record(make: Callable[..., Any], args: Any, kwargs: Any, build: bool) -> La
     for function in (init, apply):
         function.__qualname__ = f"{kind}.{function.__name__}"
         function.__doc__ = make.__doc__
-    return Layer(kind, described, init, apply, (make, _identity(make, args, kwargs)), first if build else None)
+    build_ = first if build else None
+    return Layer(kind, described, init, apply, (make, _identity(make, args, kwargs)), build_, *decoding)
 
 
 MAKES_A_LAYER = "__makes_a_layer__"
 """Marks constructors, so that one that was not called is told from a function of arrays."""
 
 
-def layer(make: Callable[P, tuple[Init, Apply]]) -> Callable[P, Layer]:
+def layer(make: Callable[P, tuple[Init, Apply] | tuple[Init, Apply, Decoding]]) -> Callable[P, Layer]:
     """Make a layer constructor of a function that returns ``(init, apply)``.
 
-    The function's name becomes the layer's kind, its bound arguments the layer's arguments.
+    The function's name becomes the layer's kind, its bound arguments the layer's arguments. A layer that can read a
+    sequence piece by piece gives a third result, its :class:`Decoding`.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -208,7 +173,7 @@ def layer(make: Callable[P, tuple[Init, Apply]]) -> Callable[P, Layer]:
     return construct
 
 
-def combinator(make: Callable[P, tuple[Build, Apply]]) -> Callable[P, Layer]:
+def combinator(make: Callable[P, tuple[Build, Apply] | tuple[Build, Apply, Decoding]]) -> Callable[P, Layer]:
     """Like :func:`layer`, for a function that returns ``(build, apply)``: its ``build`` also gives the output spec."""
 
     @functools.wraps(make)
@@ -228,9 +193,9 @@ def stateless(
 def stateless(make: Any = None, *, positionwise: bool = True) -> Any:
     """Lift ``init(key, x) -> params`` and ``apply(params, x) -> y`` into the layer contract.
 
-    Most layers of one's own need no more. Over a :class:`Ragged` input they act on ``.x`` and keep the lengths, for
-    which each position must be treated alone; ``@stateless(positionwise=False)`` says that it is not so, and makes a
-    ragged input an error.
+    Most layers of one's own need no more. Over a :class:`Ragged` input they act on ``.x`` and keep the lengths, and
+    they decode piece by piece, for which each position must be treated alone; ``@stateless(positionwise=False)`` says
+    that it is not so, and makes both an error.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -249,7 +214,7 @@ def stateless(make: Any = None, *, positionwise: bool = True) -> Any:
         return functools.partial(stateless, positionwise=positionwise)
 
     @functools.wraps(make)
-    def contract(*args: Any, **kwargs: Any) -> tuple[Init, Apply]:
+    def contract(*args: Any, **kwargs: Any) -> Any:
         simple_init, simple_apply = make(*args, **kwargs)
         kind = make.__name__
 
@@ -262,7 +227,7 @@ def stateless(make: Any = None, *, positionwise: bool = True) -> Any:
             y = simple_apply(params, positions(kind, x, positionwise))
             return (Ragged(y, x.lengths) if isinstance(x, Ragged) else y), state
 
-        return init, apply
+        return (init, apply, each_position(apply)) if positionwise else (init, apply)
 
     return layer(contract)
 

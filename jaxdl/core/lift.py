@@ -5,9 +5,10 @@ from typing import Any
 
 import jax
 
+from jaxdl.core.contract import LayerLike, Params, State
 from jaxdl.core.errors import bad_type
 from jaxdl.core.identity import identity
-from jaxdl.core.layer import MAKES_A_LAYER, Layer, LayerLike, Params, State
+from jaxdl.core.layer import MAKES_A_LAYER, Layer, each_position
 from jaxdl.core.ragged import Ragged
 from jaxdl.core.show import function_name, function_text
 
@@ -47,4 +48,5 @@ def lift(call: str, value: Any) -> LayerLike:
     ) -> tuple[Any, State]:
         return (Ragged(value(x.x), x.lengths) if isinstance(x, Ragged) else value(x)), state
 
-    return Lifted(function_name(value), (("function", value),), init, apply, identity(value))
+    args = (("function", value),)
+    return Lifted(function_name(value), args, init, apply, identity(value), decoding=each_position(apply))

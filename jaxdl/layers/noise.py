@@ -5,7 +5,7 @@ from typing import Any
 import jax
 
 from jaxdl import functional as F
-from jaxdl.core import Ragged, bad_value, layer, positions
+from jaxdl.core import Ragged, bad_value, each_position, layer, positions
 from jaxdl.core.checks import floating, fraction
 
 
@@ -41,4 +41,4 @@ def dropout(rate: float) -> Any:
         y = F.dropout(key, positions("dropout", x), rate)
         return (Ragged(y, x.lengths) if isinstance(x, Ragged) else y), state
 
-    return init, apply
+    return init, apply, each_position(apply)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl import functional as F
-from jaxdl.core import Ragged, bad_value, layer, positions
+from jaxdl.core import Ragged, bad_value, each_position, layer, positions
 from jaxdl.core.checks import fraction
 from jaxdl.functional.norm import check_batch_norm
 
@@ -74,4 +74,4 @@ def batch_norm(
         )
         return (Ragged(y, x.lengths) if isinstance(x, Ragged) else y), {"mean": mean, "var": var}
 
-    return init, apply
+    return init, apply, each_position(apply)
