@@ -26,6 +26,14 @@ every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 both_modes = pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
 
 
+@pytest.fixture(autouse=True, scope="module")
+def cheap_compiles():
+    """Each program runs once or twice: most of its cost would be LLVM's optimisation of it."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @functools.cache
 def made(row: Row):
     """The layer, and its parameters and state from the spec alone."""
