@@ -1,0 +1,119 @@
+"""Texts as integers: tokenizers, padding, and training on what comes out."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import jaxdl as dl
+from jaxdl.data import encode, pad_sequences, train_tokenizer
+
+TEXTS = ["The cat sat on the mat.", "The dog ran", "A cat ran"]
+
+
+def test_the_most_frequent_words_are_kept():
+    tokenizer = train_tokenizer(TEXTS, vocabulary=6)
+    assert tokenizer.get_vocab_size() == 6
+    assert {"[PAD]": 0, "[UNK]": 1}.items() <= tokenizer.get_vocab().items()
+    assert {"the", "cat", "ran"} <= tokenizer.get_vocab().keys()
+    words = encode(tokenizer, ["the cat flew", "the"])
+    assert words.x.dtype == np.int32
+    assert words.x[0, 2] == 1
+    assert words.x[1].tolist() == [words.x[0, 0], 0, 0]
+    assert words.lengths.tolist() == [3, 1]
+    assert encode(tokenizer, TEXTS, length=2).x.shape == (3, 2)
+
+
+def test_case_is_kept_where_asked_for():
+    tokenizer = train_tokenizer(TEXTS, 30, lowercase=False)
+    assert {"The", "the"} <= tokenizer.get_vocab().keys()
+
+
+def test_characters_suit_chinese_and_come_back_whole():
+    text = "房间很好,\n服务 OK"
+    tokenizer = train_tokenizer([text], 100, level="character", lowercase=False)
+    ids = encode(tokenizer, [text])
+    assert ids.lengths.tolist() == [len(text)]
+    assert tokenizer.decode(ids.x[0].tolist()) == text
+
+
+def test_byte_pairs_know_every_text():
+    tokenizer = train_tokenizer(TEXTS * 5, 300, level="bpe", lowercase=False)
+    for text in ("The cat", "Zürich 房 🙂"):
+        ids = tokenizer.encode(text).ids
+        assert 1 not in ids
+        assert tokenizer.decode(ids) == text
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.lists(st.integers(1, 99), max_size=6), min_size=1, max_size=5), st.integers(1, 7), st.booleans())
+def test_padding_loses_nothing_that_fits(sequences, length, end):
+    padded = pad_sequences(sequences, length=length, value=-1, keep="end" if end else "start")
+    assert padded.x.shape == (len(sequences), length)
+    for row, count, sequence in zip(padded.x, padded.lengths, sequences, strict=True):
+        kept = sequence[-length:] if end else sequence[:length]
+        assert row[:count].tolist() == kept
+        assert (row[count:] == -1).all()
+
+
+def test_padding_keeps_features_and_kind():
+    padded = pad_sequences([np.ones((2, 3)), np.zeros((0, 3))])
+    assert padded.x.shape == (2, 2, 3)
+    assert padded.x.dtype == np.float32
+    assert padded.lengths.tolist() == [2, 0]
+    assert pad_sequences([[], []]).x.shape == (2, 0)
+
+
+def test_a_text_classifier_learns():
+    texts = ["good film", "bad film", "very good", "very bad", "good", "bad", "a good one", "a bad one"] * 4
+    labels = np.array(["good" in text for text in texts], np.int32)
+    words = encode(train_tokenizer(texts, 20), texts)
+
+    def last(x):
+        real = x.mask()[..., None]
+        return jax.numpy.where(real, x.x, 0).sum(1)
+
+    table = dl.layers.dense(2)
+
+    @dl.layer
+    def bag():
+        def init(key, x):
+            return {"table": jax.random.normal(key, (20, 4))}, {}
+
+        def apply(params, state, x, *, train, key=None):
+            return last(dl.Ragged(params["table"][x.x], x.lengths)), state
+
+        return init, apply
+
+    _, history = dl.fit(
+        dl.sequential(bag(), table),
+        {"x": words, "y": labels},
+        loss=dl.losses.cross_entropy,
+        optimizer=optax.adam(0.1),
+        epochs=8,
+        batch_size=8,
+        metrics={"accuracy": dl.metrics.accuracy},
+        progress=False,
+    )
+    assert history["accuracy"][-1] == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: train_tokenizer("one text", 5), r"texts must be several texts; got one str\. Did you mean \[text\]"),
+        (lambda: train_tokenizer(TEXTS, 0), r"vocabulary must be a positive int; got 0"),
+        (lambda: train_tokenizer(TEXTS, 5, level="line"), r'level must be "word", "character" or "bpe"; got \'line\''),
+        (lambda: encode(None, "one"), r"encode: texts must be several texts"),
+        (lambda: pad_sequences([]), r"pad_sequences: sequences must be one or more sequences; got \[\]"),
+        (lambda: pad_sequences([3]), r"pad_sequences: sequences must be one or more sequences; got \[3\]"),
+        (lambda: pad_sequences([[1]], keep="left"), r'keep must be "start" or "end"; got \'left\''),
+        (lambda: pad_sequences([[1]], length=0), r"length must be a positive int; got 0"),
+        (lambda: pad_sequences([[1.0], [[1.0, 2.0]]]), r"all positions must have the same shape; got the shapes"),
+    ],
+)
+def test_errors(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
