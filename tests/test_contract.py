@@ -18,6 +18,7 @@ from zoo import ROWS, Row
 
 import jaxdl as dl
 from jaxdl.core import build, specs
+from jaxdl.core.layer import MAKES_A_LAYER
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "parameters.json"
 KEY = jax.random.key(3)
@@ -74,7 +75,12 @@ def paths(tree):
 
 def test_every_public_layer_has_a_row():
     kinds = {row.make().kind for row in ROWS}
-    public = {name for module in (dl.layers, dl.combine) for name, value in vars(module).items() if callable(value)}
+    public = {
+        name
+        for module in (dl.layers, dl.combine)
+        for name, value in vars(module).items()
+        if hasattr(value, MAKES_A_LAYER)
+    }
     assert public == kinds
 
 
@@ -208,7 +214,7 @@ def test_an_empty_batch(row, train):
         return sum((leaf.sum() for leaf in floats(y)), start=0.0), (y, new)
 
     found, (y, new) = gradient(params)
-    assert all(leaf.shape[0] == 0 for leaf in jax.tree.leaves(y))
+    assert all(leaf.shape[row.batch_axis] == 0 for leaf in jax.tree.leaves(y))
     jax.tree.map(np.testing.assert_array_equal, new, state)
     assert all(not leaf.any() for leaf in jax.tree.leaves(found))
 

@@ -24,7 +24,8 @@ class Row:
     **Fields** ``make()`` gives the layer; ``shape``: its input's, or a tuple of such for several inputs; ``classes``:
     the input is integers below it; ``positionwise``: it treats each position alone, of ragged batches and of pieces;
     ``ragged``: it takes ragged batches though it mixes positions; ``decodes``: it reads a sequence piece by piece
-    though it mixes positions; ``order``: how often it can be differentiated (1 says why in a comment).
+    though it mixes positions; ``order``: how often it can be differentiated (1 says why in a comment);
+    ``batch_axis``: where the output has the batch.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Row:
     ragged: bool = False
     decodes: bool = False
     order: int = 2
+    batch_axis: int = 0
 
     def spec(self, batch: int | None = None, dtype: Any = jnp.float32) -> Any:
         return self._each(lambda shape, index: jax.ShapeDtypeStruct(self._sized(shape, batch), self._dtype(dtype)))
@@ -106,6 +108,43 @@ ROWS = [
         lambda: dl.residual(L.conv(4, 3, padding="SAME"), L.batch_norm(), shortcut=L.conv(4, 1)),
         (2, 4, 4, 2),
     ),
+    Row("parallel", lambda: dl.parallel(L.dense(3), ("right", L.dense(2))), ((3, 4), (2, 3))),
+    Row("branch", lambda: dl.branch(L.dense(3), dl.sequential(L.dense(3), jnp.tanh)), (4, 2), positionwise=True),
+    Row("branch_concat", lambda: dl.branch(L.conv(2, 1), L.conv(3, 3, padding="SAME"), merge="concat"), (2, 3, 4, 2)),
+    Row("branch_tuple", lambda: dl.branch(L.dense(3), jnp.sin, merge="tuple"), (4, 2)),
+    Row(
+        "repeat",
+        lambda: dl.repeat(dl.residual(L.dense(3), L.batch_norm(), jnp.tanh, L.dropout(0.2)), 3),
+        (4, 3),
+        positionwise=True,
+    ),
+    Row(
+        "repeat_remat", lambda: dl.repeat(dl.sequential(L.dense(3), jnp.tanh), 3, remat=True), (4, 3), positionwise=True
+    ),
+    Row("remat", lambda: dl.remat(dl.sequential(L.dense(4), L.batch_norm(), jnp.tanh)), (4, 3), positionwise=True),
+    Row("vmapped", lambda: dl.vmapped(dl.sequential(L.dense(2), L.batch_norm()), 3), (5, 4), batch_axis=1),
+    Row("vmapped_own_inputs", lambda: dl.vmapped(L.dense(2), 3, in_axis=0), (3, 2, 4), batch_axis=1),
+    Row(
+        "tie",
+        lambda: dl.tie(
+            dl.sequential(L.dense(4), jnp.tanh, L.dense(3)), {"dense_1/kernel": ("dense/kernel", jnp.transpose)}
+        ),
+        (4, 3),
+        positionwise=True,
+    ),
+    Row(
+        "lora", lambda: dl.lora(dl.sequential(L.dense(4), jnp.tanh, L.dense(2)), 2, alpha=3), (4, 3), positionwise=True
+    ),
+    Row("weight_norm", lambda: dl.weight_norm(L.dense(4)), (4, 3), positionwise=True),
+    # Order 1: no gradient goes through the singular vectors, which matters where they have not yet converged.
+    Row("spectral_norm", lambda: dl.spectral_norm(L.dense(2), iterations=30), (4, 3), positionwise=True, order=1),
+    Row(
+        "mixture_of_experts",
+        lambda: dl.mixture_of_experts(dl.sequential(L.dense(4), jnp.tanh, L.dense(3)), 4),
+        (5, 3),
+        positionwise=True,
+    ),
+    Row("mixture_of_experts_capacity", lambda: dl.mixture_of_experts(L.dense(2), 3, top_k=1, capacity=0.9), (2, 3, 3)),
 ]
 
 BY_NAME = {row.name: row for row in ROWS}

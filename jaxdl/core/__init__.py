@@ -18,6 +18,7 @@ from jaxdl.core.layer import layer as layer
 from jaxdl.core.layer import no_params as no_params
 from jaxdl.core.layer import positions as positions
 from jaxdl.core.layer import stateless as stateless
+from jaxdl.core.layer import wrapper as wrapper
 from jaxdl.core.ragged import Ragged as Ragged
 from jaxdl.core.select import flat_paths as flat_paths
 from jaxdl.core.select import select as select

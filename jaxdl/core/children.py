@@ -17,7 +17,10 @@ Child = tuple[str, LayerLike]
 
 
 def kind_of(layer: LayerLike) -> str:
-    """The name that an unnamed child takes: a record's kind, or the class name of a layer of one's own."""
+    """The name that an unnamed child takes: a record's kind, a wrapper's that of the layer inside, or the class name of
+    a layer of one's own."""
+    while isinstance(layer, Layer) and layer.wraps is not None:
+        layer = lift(layer.kind, layer.wraps)
     return layer.kind if isinstance(layer, Layer) else type(layer).__name__
 
 

@@ -27,7 +27,8 @@ class Layer:
 
     **Fields** ``kind``: the constructor's name; ``args``: the arguments it was given, by name (those of a ``*args``
     under an empty name); ``init``, ``apply``: the contract of :mod:`jaxdl.core.contract`; ``build``: only combinators
-    have it; ``decoding``: only layers that can read a sequence piece by piece; ``identity``: what equality compares.
+    have it; ``decoding``: only layers that can read a sequence piece by piece; ``identity``: what equality compares;
+    ``wraps``: what a wrapper has inside, after which it is named.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Layer:
     identity: Any
     build: Build | None = field(default=None, compare=False)
     decoding: Decoding | None = field(default=None, compare=False)
+    wraps: Any = field(default=None, compare=False)
 
     def prefill(self, params: Params, state: State, x: Any, /, *, length: int) -> tuple[Any, Any]:
         """Read the first positions of a sequence: ``(y, cache)``, the cache with room for ``length`` in all."""
@@ -113,7 +115,7 @@ def checked_result(call: str, result: Any) -> tuple[Any, State]:
     return result
 
 
-def _record(make: Callable[..., Any], args: Any, kwargs: Any, build: bool) -> Layer:
+def _record(make: Callable[..., Any], args: Any, kwargs: Any, build: bool, wraps: bool = False) -> Layer:
     kind = make.__name__
     try:
         described = _described(make, args, kwargs)
@@ -138,8 +140,16 @@ def _record(make: Callable[..., Any], args: Any, kwargs: Any, build: bool) -> La
     for function in (init, apply):
         function.__qualname__ = f"{kind}.{function.__name__}"
         function.__doc__ = make.__doc__
-    build_ = first if build else None
-    return Layer(kind, described, init, apply, (make, _identity(make, args, kwargs)), build_, *decoding)
+    return Layer(
+        kind,
+        described,
+        init,
+        apply,
+        (make, _identity(make, args, kwargs)),
+        first if build else None,
+        decoding[0] if decoding else None,
+        described[0][1] if wraps else None,
+    )
 
 
 MAKES_A_LAYER = "__makes_a_layer__"
@@ -179,6 +189,21 @@ def combinator(make: Callable[P, tuple[Build, Apply] | tuple[Build, Apply, Decod
     @functools.wraps(make)
     def construct(*args: P.args, **kwargs: P.kwargs) -> Layer:
         return _record(make, args, kwargs, build=True)
+
+    setattr(construct, MAKES_A_LAYER, True)
+    return construct
+
+
+def wrapper(make: Callable[P, tuple[Build, Apply] | tuple[Build, Apply, Decoding]]) -> Callable[P, Layer]:
+    """Like :func:`combinator`, for one whose first argument is the one layer that it wraps.
+
+    It adds no level to paths, and unnamed it is called as that layer would be: wrapping a layer of a model changes
+    neither its path nor its initial values.
+    """
+
+    @functools.wraps(make)
+    def construct(*args: P.args, **kwargs: P.kwargs) -> Layer:
+        return _record(make, args, kwargs, build=True, wraps=True)
 
     setattr(construct, MAKES_A_LAYER, True)
     return construct

@@ -2,12 +2,12 @@
 
 import difflib
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
 
-from jaxdl.core.errors import bad_value
+from jaxdl.core.errors import bad_type, bad_value
 
 
 def flat_paths(tree: Any) -> dict[str, Any]:
@@ -21,6 +21,19 @@ def flat_paths(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
+def near(path: str, paths: Iterable[str]) -> str:
+    """The paths that look most like that one, for an error."""
+    return ", ".join(difflib.get_close_matches(path, list(paths), n=4, cutoff=0.0)) or "none"
+
+
+def globs(call: str, where: str | Sequence[str]) -> tuple[str, ...]:
+    """One glob or several as a tuple of them, or an error."""
+    patterns = (where,) if isinstance(where, str) else where
+    if isinstance(patterns, Sequence) and patterns and all(isinstance(pattern, str) for pattern in patterns):
+        return tuple(patterns)
+    raise bad_type(call, "where must be a glob of paths, such as '*/kernel', or several", where)
+
+
 def select(call: str, tree: Any, where: str | Sequence[str]) -> Any:
     """The tree with True for each leaf whose path matches the glob (or one of them), and False for the others.
 
@@ -32,15 +45,16 @@ def select(call: str, tree: Any, where: str | Sequence[str]) -> Any:
         >>> select("penalty", {"dense": {"kernel": 1, "bias": 2}}, "*/kernel")
         {'dense': {'bias': False, 'kernel': True}}
     """
-    patterns = (where,) if isinstance(where, str) else tuple(where)
     paths = list(flat_paths(tree))
     chosen: set[str] = set()
-    for pattern in patterns:
+    for pattern in globs(call, where):
         forms = {pattern, pattern.removeprefix("*/")}
         found = {path for path in paths if any(fnmatch.fnmatchcase(path, form) for form in forms)}
         if not found:
-            near = difflib.get_close_matches(pattern, paths, n=4, cutoff=0.0)
-            raise bad_value(call, f"where={pattern!r} must match a path", f"paths such as {', '.join(near) or 'none'}")
+            within = any(path.startswith(f"{pattern}/") for path in paths)
+            hint = f"Did you mean {pattern + '/*'!r}?" if within else ""
+            got = f"paths such as {near(pattern, paths)}"
+            raise bad_value(call, f"where={pattern!r} must match a path", got, hint)
         chosen |= found
     leaves = [path in chosen for path in paths]
     return jax.tree.unflatten(jax.tree.structure(tree), leaves)

@@ -20,6 +20,8 @@ def function_text(value: Any) -> str:
         return f"partial({', '.join([function_text(value.func), *bound])})"
     if isinstance(value, tuple) and type(value) is tuple:
         return f"({', '.join(map(function_text, value))}{',' * (len(value) == 1)})"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{function_text(k)}: {function_text(v)}' for k, v in value.items())}}}"
     if isinstance(value, type) or (callable(value) and not hasattr(value, "apply")):
         return function_name(value)
     return repr(value)

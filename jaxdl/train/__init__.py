@@ -7,6 +7,9 @@ from jaxdl.train.events import Callback as Callback
 from jaxdl.train.events import Event as Event
 from jaxdl.train.events import History as History
 from jaxdl.train.fit import fit as fit
+from jaxdl.train.partition import by_path as by_path
+from jaxdl.train.partition import freeze as freeze
+from jaxdl.train.partition import path_mask as path_mask
 from jaxdl.train.program import trace_count as trace_count
 from jaxdl.train.state import TrainState as TrainState
 from jaxdl.train.state import create_state as create_state
