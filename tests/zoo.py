@@ -111,19 +111,14 @@ ROWS = [
     Row("parallel", lambda: dl.parallel(L.dense(3), ("right", L.dense(2))), ((3, 4), (2, 3))),
     Row("branch", lambda: dl.branch(L.dense(3), dl.sequential(L.dense(3), jnp.tanh)), (4, 2), positionwise=True),
     Row("branch_concat", lambda: dl.branch(L.conv(2, 1), L.conv(3, 3, padding="SAME"), merge="concat"), (2, 3, 4, 2)),
-    Row("branch_tuple", lambda: dl.branch(L.dense(3), jnp.sin, merge="tuple"), (4, 2)),
     Row(
         "repeat",
         lambda: dl.repeat(dl.residual(L.dense(3), L.batch_norm(), jnp.tanh, L.dropout(0.2)), 3),
         (4, 3),
         positionwise=True,
     ),
-    Row(
-        "repeat_remat", lambda: dl.repeat(dl.sequential(L.dense(3), jnp.tanh), 3, remat=True), (4, 3), positionwise=True
-    ),
     Row("remat", lambda: dl.remat(dl.sequential(L.dense(4), L.batch_norm(), jnp.tanh)), (4, 3), positionwise=True),
     Row("vmapped", lambda: dl.vmapped(dl.sequential(L.dense(2), L.batch_norm()), 3), (5, 4), batch_axis=1),
-    Row("vmapped_own_inputs", lambda: dl.vmapped(L.dense(2), 3, in_axis=0), (3, 2, 4), batch_axis=1),
     Row(
         "tie",
         lambda: dl.tie(

@@ -35,8 +35,8 @@ def mixture_of_experts(
     **Params** ``router``: ``kernel: (features, n)``; ``experts``: those of ``expert``, each leaf with a leading axis of
     n. **State** ``aux_loss: ()``; an expert must have no state.
 
-    **Args** ``expert``: a layer; ``n``: experts; ``top_k``: choices of each position; ``capacity``: room in training, as
-    a multiple of an even share, 1.25 in the Switch Transformer; ``balance``: weight of the balance loss.
+    **Args** ``expert``: a layer; ``n``: experts; ``top_k``: choices of each position; ``capacity``: room in training,
+    as a multiple of an even share (1.25 in the Switch Transformer); ``balance``: weight of the balance loss.
 
     Example:
         >>> import jax, jax.numpy as jnp

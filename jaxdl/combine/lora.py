@@ -1,6 +1,6 @@
 """Fine-tuning by small updates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,6 +11,9 @@ from jaxdl.core import Layer, bad_type, bad_value, child_key, flat_paths, wrappe
 from jaxdl.core.checks import positive_int
 from jaxdl.core.lift import lift
 from jaxdl.core.select import globs
+from jaxdl.layers.initializers import Initializer
+
+unit_variance = jax.nn.initializers.lecun_normal()
 
 
 @wrapper
@@ -20,7 +23,7 @@ def lora(
     *,
     alpha: float | None = None,
     where: str | Sequence[str] = "*/kernel",
-    a_init: Callable[..., jax.Array] = jax.nn.initializers.lecun_normal(),
+    a_init: Initializer = unit_variance,
 ) -> Any:
     """The layer with a low-rank update beside each kernel, ``W + (α / rank) A B``.
 
@@ -30,8 +33,8 @@ def lora(
     The sum is formed before use, for any kind of layer: the optimizer holds nothing for the base, but a backward pass
     costs as much as with all of it.
 
-    **Params** ``base``: those of ``layer``, as a checkpoint of it holds them; ``lora``: at the path of each kernel ``(…,
-    out)``, ``a: (in, rank)``, in the product of the leading axes, and ``b: (rank, out)``.
+    **Params** ``base``: those of ``layer``, as a checkpoint of it holds them; ``lora``: at the path of each kernel
+    ``(…, out)``, ``a: (in, rank)``, in the product of the leading axes, and ``b: (rank, out)``.
 
     **Args** ``alpha``: the scale, ``rank`` by default; ``where``: globs of the paths of the kernels (a kernel of a
     ``repeat`` has one axis too many: wrap the layer inside of it); ``a_init``: normal of variance 1 / in, so that ``x

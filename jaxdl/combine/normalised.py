@@ -26,8 +26,8 @@ def weight_norm(layer: Any, *, where: str | Sequence[str] = "*/kernel") -> Any:
     **Params** those of ``layer``, with ``{"direction": v, "scale": g}`` in place of each kernel ``(…, out)``; ``g:
     (out,)``.
 
-    **Args** ``where``: globs of the paths of the kernels. A kernel of a ``repeat`` has one axis too many: wrap the layer
-    inside of it.
+    **Args** ``where``: globs of the paths of the kernels. A kernel of a ``repeat`` has one axis too many: wrap the
+    layer inside of it.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -73,8 +73,8 @@ def spectral_norm(layer: Any, *, where: str | Sequence[str] = "*/kernel", iterat
     **Params** those of ``layer``. **State** that of ``layer``, and under ``spectral_norm``, at the path of each kernel
     ``(…, out)``, the singular vectors ``u: (out,)`` and ``v``, of the product of the other axes.
 
-    **Args** ``where``: globs of the paths of the kernels. A kernel of a ``repeat`` has one axis too many: wrap the layer
-    inside of it.
+    **Args** ``where``: globs of the paths of the kernels. A kernel of a ``repeat`` has one axis too many: wrap the
+    layer inside of it.
 
     Example:
         >>> import jax, jax.numpy as jnp

@@ -27,8 +27,8 @@ def rewritten(
 ) -> tuple[Any, Any, Decoding]:
     """``(build, apply, decoding)`` of ``inner``, over parameters that ``make`` turns into its own before each use.
 
-    A state of one's own lies under the entry ``kind`` of the state, beside that of ``inner``. It is updated in training,
-    by a batch of any example at all.
+    A state of one's own lies under the entry ``kind`` of the state, beside that of ``inner``. It is updated in
+    training, by a batch of any example at all.
 
     **Args** ``share``: ``(own parameters, at) ->`` those that a part of the model has, for summaries; ``at`` takes the
     part's own subtree out of a tree.

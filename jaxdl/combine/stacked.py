@@ -65,14 +65,16 @@ def repeat(layer: Any, n: int, *, remat: bool = False) -> Any:
 
     def prefill(params: dict[str, Any], state: dict[str, Any], x: Any, *, length: int) -> tuple[Any, Any]:
         def once(x: Any, member: Any) -> tuple[Any, Any]:
-            y, cache = decoding_of(inner).prefill(*member, x, length=length)
+            params, state = member
+            y, cache = decoding_of(inner).prefill(params, state, x, length=length)
             return _check_alike(x, y), cache
 
         return lax.scan(once, x, (params, state), length=n)
 
     def decode(params: dict[str, Any], cache: Any, x: Any) -> tuple[Any, Any]:
         def once(x: Any, member: Any) -> tuple[Any, Any]:
-            y, cache = decoding_of(inner).decode(*member, x)
+            params, cache = member
+            y, cache = decoding_of(inner).decode(params, cache, x)
             return _check_alike(x, y), cache
 
         return lax.scan(once, x, (params, cache), length=n)

@@ -11,9 +11,9 @@ from jaxdl.core.errors import bad_value
 def top_k_gates(logits: jax.Array, top_k: int) -> tuple[jax.Array, jax.Array]:
     """For each token its top_k experts and the weight of each: the largest of ``p = softmax(logits)``.
 
-    The weights are ``p`` over its sum over the chosen experts, as in GShard. With ``top_k=1`` that would be 1 always, and
-    the router would learn nothing: there the weight is ``p`` itself, as in the Switch Transformer. Of equal experts the
-    first is taken.
+    The weights are ``p`` over its sum over the chosen experts, as in GShard. With ``top_k=1`` that would be 1 always,
+    and the router would learn nothing: there the weight is ``p`` itself, as in the Switch Transformer. Of equal experts
+    the first is taken.
 
     **Shapes** ``logits: (…, experts) -> `` weights ``(…, top_k)`` in ``promote_types(dtype, float32)``, and expert
     numbers ``(…, top_k)``, the best first.
@@ -42,8 +42,8 @@ def probabilities(logits: jax.Array) -> jax.Array:
 def load_balance(logits: jax.Array, experts: jax.Array, where: jax.Array | None = None) -> jax.Array:
     """How unevenly tokens go to experts: ``n Σ_e f_e P_e``, 1 where all is even and n where one expert takes all.
 
-    ``f_e`` is the share of all choices that fell on expert e, ``P_e`` the mean of ``softmax(logits)_e`` over the tokens;
-    the gradient goes through ``P``. For ``top_k=1`` it is the Switch Transformer's.
+    ``f_e`` is the share of all choices that fell on expert e, ``P_e`` the mean of ``softmax(logits)_e`` over the
+    tokens; the gradient goes through ``P``. For ``top_k=1`` it is the Switch Transformer's.
 
     **Shapes** ``logits: (tokens, n)``, ``experts: (tokens, top_k)`` ``-> ()``; 0 for no token.
 
@@ -71,8 +71,8 @@ def load_balance(logits: jax.Array, experts: jax.Array, where: jax.Array | None 
 def queue_places(experts: jax.Array, n: int, where: jax.Array | None = None) -> jax.Array:
     """The place of each choice in the queue before its expert, from 0: first choices before second, tokens in order.
 
-    **Shapes** ``experts: (tokens, top_k) ->`` the same. **Args** ``where``: ``(tokens,)``, False for tokens that take no
-    place; what stands there is without meaning.
+    **Shapes** ``experts: (tokens, top_k) ->`` the same. **Args** ``where``: ``(tokens,)``, False for tokens that take
+    no place; what stands there is without meaning.
 
     Example:
         >>> import jax.numpy as jnp

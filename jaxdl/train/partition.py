@@ -18,8 +18,8 @@ _STAND_STILL = optax.set_to_zero()
 def freeze(optimizer: optax.GradientTransformation, where: str | Sequence[str]) -> optax.GradientTransformation:
     """The optimizer, for all parameters but those whose path matches: these get no update, and do not decay.
 
-    The optimizer does not see them, so that it keeps no moments for them, and a clipping within it takes the norm of the
-    others alone. To thaw them, go on with another optimizer and its fresh state:
+    The optimizer does not see them, so that it keeps no moments for them, and a clipping within it takes the norm of
+    the others alone. To thaw them, go on with another optimizer and its fresh state:
     ``train_state.replace(opt_state=optimizer.init(train_state.params))``. To train a part alone, name that part:
     ``by_path({"head/*": optimizer}, optax.set_to_zero())``.
 
