@@ -74,19 +74,20 @@ def running_sum():
 
 def assert_decodes(layer, shape):
     x = jnp.asarray(np.random.default_rng(1).normal(size=shape), jnp.float32)
-    params, state = layer.init(KEY, x)
 
     @jax.jit
-    def pieces(params, state, x):
+    def pieces(x):
+        params, state = layer.init(KEY, x)
         y, cache = layer.prefill(params, state, x[:, :2], length=shape[1])
         found = [y]
         for at in (2, 3):
             y, cache = layer.decode(params, cache, x[:, at : at + 1])
             found.append(y)
         y, _ = layer.decode(params, cache, x[:, 4:])
-        return jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-2), *found, y)
+        together = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-2), *found, y)
+        return together, layer.apply(params, state, x, train=False)[0]
 
-    close(pieces(params, state, x), layer.apply(params, state, x, train=False)[0])
+    close(*pieces(x))
 
 
 # Side by side
@@ -130,7 +131,7 @@ def test_errors_of_parallel_and_branch():
         dl.sequential(dl.parallel(L.dense(1), L.dense(1))).init(KEY, X)
     with pytest.raises(TypeError, match=r"input must be a tuple of 1, one element for each layer; got \(float32"):
         dl.parallel(L.dense(1)).init(KEY, (X, X))
-    with pytest.raises(ValueError, match="branch: there must be at least one layer; got none"):
+    with pytest.raises(ValueError, match=r"branch\(\): there must be at least one layer; got none"):
         dl.branch()
     with pytest.raises(ValueError, match="merge must be one of 'add', 'concat', 'tuple'; got 'mul'"):
         dl.branch(L.dense(1), merge="mul")
@@ -375,7 +376,7 @@ def test_lora_begins_as_its_base_and_merges_into_it():
     )
     text = summary(model, x)
     assert "120" in text
-    assert "174 parameters" in text
+    assert "194 parameters" in text
 
 
 def test_errors_of_lora_and_the_norms():
@@ -462,7 +463,7 @@ def loop_over_tokens(params, x, top_k, room=None, where=None):
     return y.reshape(*x.shape[:-1], out), balance
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=8)
 @given(
     tokens=st.integers(0, 7),
     n=st.integers(1, 4),
@@ -473,15 +474,19 @@ def test_mixture_of_experts_equals_a_loop_over_tokens(tokens, n, top_k, capacity
     top_k = min(top_k, n)
     moe = dl.mixture_of_experts(L.dense(2), n, top_k=top_k, capacity=capacity, balance=0.1)
     x = jnp.asarray(np.random.default_rng(tokens).normal(size=(1, tokens, 3)), jnp.float32)
-    params, state = moe.init(KEY, x)
-    params["experts"]["bias"] = jnp.arange(2.0 * n).reshape(n, 2)
+
+    @jax.jit
+    def both_modes():
+        params, state = moe.init(KEY, x)
+        params["experts"]["bias"] = jnp.arange(2.0 * n).reshape(n, 2)
+        return params, *(moe.apply(params, state, x, train=train) for train in (True, False))
+
+    params, (y, new), (predicted, kept) = both_modes()
     room = None if capacity is None else math.ceil(capacity * top_k * tokens / n)
-    y, new = moe.apply(params, state, x, train=True)
     expected, balance = loop_over_tokens(params, x, top_k, room)
     close(y, expected)
     close(new["aux_loss"], 0.1 * balance)
-    y, kept = moe.apply(params, state, x, train=False)
-    close(y, loop_over_tokens(params, x, top_k)[0])
+    close(predicted, loop_over_tokens(params, x, top_k)[0])
     assert not kept["aux_loss"]
 
 
@@ -535,15 +540,20 @@ def test_errors_of_experts():
 def test_compositions_build_apply_and_count():
     models = {
         "remat of repeat": dl.remat(dl.repeat(block(), 3)),
-        "repeat of wrappers": dl.repeat(dl.residual(dl.spectral_norm(dl.weight_norm(L.dense(3)), where="*/direction")), 3),
+        "repeat of wrappers": dl.repeat(
+            dl.residual(dl.spectral_norm(dl.weight_norm(L.dense(3)), where="*/direction")), 3
+        ),
         "vmapped repeat": dl.vmapped(dl.repeat(dl.sequential(L.dense(3), L.dropout(0.1)), 2), 3),
-        "repeat of vmapped": dl.sequential(dl.vmapped(L.dense(3), 2), dl.repeat(dl.vmapped(L.dense(3), 2, in_axis=0), 3)),
+        "repeat of vmapped": dl.sequential(
+            dl.vmapped(L.dense(3), 2), dl.repeat(dl.vmapped(L.dense(3), 2, in_axis=0), 3)
+        ),
         "lora of tie": dl.lora(dl.tie(dl.sequential(L.dense(3), L.dense(3)), {"dense_1/kernel": "dense/kernel"}), 1),
         "tie of repeat": dl.tie(
-            dl.sequential(("in", L.dense(3)), dl.repeat(L.dense(3), 2), ("out", L.dense(3))), {"out/kernel": "in/kernel"}
+            dl.sequential(("in", L.dense(3)), dl.repeat(L.dense(3), 2), ("out", L.dense(3))),
+            {"out/kernel": "in/kernel"},
         ),
         "weight norm of experts": dl.mixture_of_experts(dl.weight_norm(L.dense(3)), 2),
-    }  # fmt: skip
+    }
     for name, model in models.items():
         params, state = jax.jit(partial(model.init, x=X))(KEY)
         _, new, (gradient, _) = outcome(model, params, state, X)

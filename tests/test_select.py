@@ -55,10 +55,9 @@ DATA = {"x": X, "y": X[:, :2] ** 2}
 
 
 def train(optimizer, epochs=3, **arguments):
-    return dl.fit(
-        MODEL, DATA, loss=dl.losses.mean_squared_error, optimizer=optimizer, epochs=epochs, batch_size=8, progress=False,
-        **arguments,
-    )[0]  # fmt: skip
+    loss = dl.losses.mean_squared_error
+    arguments |= dict(loss=loss, optimizer=optimizer, epochs=epochs, batch_size=8, progress=False)
+    return dl.fit(MODEL, DATA, **arguments)[0]
 
 
 def test_what_is_frozen_stands_still_under_decay_and_thaws():
@@ -85,8 +84,9 @@ def test_groups_have_their_own_optimizers():
     params, _ = MODEL.init(KEY, X)
     gradient = jax.tree.map(jnp.ones_like, params)
     groups = {("encoder/*", "head/bias"): optax.sgd(0.5), "*/bias": optax.sgd(7.0)}
-    with pytest.raises(ValueError, match=r"by_path: where=\('\*/bias',\) must match a path that no earlier group has; got only "
-                       "encoder/dense/bias, head/bias"):  # fmt: skip
+    with pytest.raises(
+        ValueError, match=r"where=\('\*/bias',\) must match a path that no earlier group has; got only enc"
+    ):
         dl.by_path(groups, optax.sgd(0.1)).init(params)
     optimizer = dl.by_path({"encoder/*": optax.sgd(0.5), "*/bias": optax.sgd(7.0)}, optax.sgd(0.1))
     updates, _ = jax.jit(optimizer.update)(gradient, optimizer.init(params), params)

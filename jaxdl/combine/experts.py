@@ -76,7 +76,8 @@ def mixture_of_experts(
             raise bad_value("mixture_of_experts", needs, state["experts"])
         if not hasattr(y, "shape") or y.shape[:-1] != (n, len(tokens)):
             needs = f"an expert must give (positions, out) for its input, {describe(tokens)}"
-            raise bad_value("mixture_of_experts", needs, jax.tree.map(lambda leaf: leaf[0], y))
+            one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), y)
+            raise bad_value("mixture_of_experts", needs, one)
         output = jax.eval_shape(lambda x, y: _like(x, y[0]), x, y)
         return Built(params, {"aux_loss": jnp.zeros((), jnp.float32)}, output)
 
