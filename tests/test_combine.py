@@ -197,16 +197,19 @@ def test_what_repeat_compiles_does_not_grow_with_n():
 
 def test_repeat_carries_ragged_batches_tuples_and_decodes():
     batch = dl.Ragged(jnp.asarray(np.random.default_rng(2).normal(size=(2, 5, 3)), jnp.float32), jnp.array([5, 2]))
-    stack = dl.repeat(dl.sequential(L.dense(3), L.batch_norm()), 2)
-    params, state = stack.init(KEY, batch)
-    y, new = stack.apply(params, state, batch, train=True)
-    expected = batch
-    for i in range(2):
-        expected, one = dl.sequential(L.dense(3), L.batch_norm()).apply(
-            member(params, i), member(state, i), expected, train=True
-        )
-        close(member(new, i), one)
-    close(y, expected)
+    one = dl.sequential(L.dense(3), L.batch_norm())
+    stack = dl.repeat(one, 2)
+
+    @jax.jit
+    def both(batch):
+        params, state = stack.init(KEY, batch)
+        loop, news = batch, []
+        for i in range(2):
+            loop, new = one.apply(member(params, i), member(state, i), loop, train=True)
+            news.append(new)
+        return stack.apply(params, state, batch, train=True), (loop, stacked(news))
+
+    close(*both(batch))
     pair = dl.repeat(dl.parallel(L.dense(3), L.dense(2)), 2)
     x = (X, X[:, :2])
     assert specs(pair.apply(*pair.init(KEY, x), x, train=False)[0]) == specs(x)
@@ -254,14 +257,18 @@ def test_errors_of_repeat_and_vmapped():
 def test_vmapped_equals_a_loop_over_its_members():
     one = dl.sequential(L.dense(4), L.batch_norm(), jnp.tanh, L.dropout(0.3))
     ensemble = dl.vmapped(one, 3)
-    params, state = ensemble.init(KEY, X)
+    params, state = jax.jit(partial(ensemble.init, x=X))(KEY)
     y, new, (gradient, _) = outcome(ensemble, params, state, X)
-    key = jax.random.key(7)
+
+    @jax.jit
+    def alone(key, train_key):
+        fresh = one.init(key, X)
+        return fresh, one.apply(*fresh, X, train=True, key=train_key)
+
     for i in range(3):
-        fresh = one.init(child_key(KEY, str(i)), X)
+        fresh, expected = alone(child_key(KEY, str(i)), child_key(jax.random.key(7), str(i)))
         jax.tree.map(np.testing.assert_array_equal, (member(params, i), member(state, i)), fresh)
-        z, new_one = one.apply(*fresh, X, train=True, key=child_key(key, str(i)))
-        close((y[i], member(new, i)), (z, new_one))
+        close((y[i], member(new, i)), expected)
     assert y.shape == (3, 4, 4)
     assert gradient["dense"]["kernel"].shape == (3, 3, 4)
     chained = dl.sequential(dl.vmapped(L.dense(2), 3), dl.vmapped(L.dense(5), 3, in_axis=0))
@@ -359,14 +366,14 @@ def test_lora_begins_as_its_base_and_merges_into_it():
     params, state = model.init(KEY, x)
     jax.tree.map(np.testing.assert_array_equal, params["base"], plain)
     assert jax.tree.map(jnp.shape, params["lora"]) == {"conv": {"kernel": {"a": (18, 2), "b": (2, 4)}}}
-    apply = jax.jit(partial(model.apply, train=False))
-    close(apply(params, state, x)[0], base.apply(plain, {}, x, train=False)[0])
+    apply, base_apply = jax.jit(partial(model.apply, train=False)), jax.jit(partial(base.apply, train=False))
+    close(apply(params, state, x)[0], base_apply(plain, {}, x)[0])
     b = jnp.ones((2, 4))
     params["lora"]["conv"]["kernel"]["b"] = b
     update = 2.5 * params["lora"]["conv"]["kernel"]["a"] @ b
     merged = dl.merge_lora(model, params)
     close(merged["conv"]["kernel"], plain["conv"]["kernel"] + update.reshape(3, 2, 3, 4))
-    close(apply(params, state, x)[0], base.apply(merged, {}, x, train=False)[0])
+    close(apply(params, state, x)[0], base_apply(merged, {}, x)[0])
     close(
         dl.merge_lora(
             dl.lora(L.dense(2), 3), {"base": {"kernel": X.T @ X}, "lora": {"kernel": {"a": X.T @ X, "b": X.T @ X}}}
@@ -555,11 +562,11 @@ def test_compositions_build_apply_and_count():
         "weight norm of experts": dl.mixture_of_experts(dl.weight_norm(L.dense(3)), 2),
     }
     for name, model in models.items():
-        params, state = jax.jit(partial(model.init, x=X))(KEY)
-        _, new, (gradient, _) = outcome(model, params, state, X)
+        params, state = jax.eval_shape(partial(model.init, x=X), KEY)
+        _, new, (gradient, _) = jax.eval_shape(partial(outcome, model), params, state, X)
         assert specs((gradient, new)) == specs((params, state)), name
         parts = []
         jax.eval_shape(lambda key, model=model, parts=parts: build(model, key, X, parts.append)[:2], KEY)
-        count = sum(math.prod(leaf.shape) for part in parts for leaf in jax.tree.leaves(part.built.params))
+        count = sum(leaf.size for part in parts for leaf in jax.tree.leaves(part.built.params))
         assert count == sum(leaf.size for leaf in jax.tree.leaves(params)), name
         assert f"{count:,} parameters" in summary(dl.sequential(model), X), name
