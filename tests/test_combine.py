@@ -291,6 +291,20 @@ def test_wrappers_keep_paths_and_initial_values():
     assert list(flat_paths(state)) == ["dense_1/spectral_norm/kernel/u", "dense_1/spectral_norm/kernel/v"]
 
 
+def test_errors_inside_note_the_path():
+    inner = dl.sequential(L.dense(3))
+    for wrap in (dl.remat, partial(dl.repeat, n=2), partial(dl.vmapped, n=2), dl.weight_norm, partial(dl.lora, rank=1)):
+        model = dl.sequential(("outer", wrap(inner)))
+        params, state = model.init(KEY, X)
+        with pytest.raises(ValueError, match=r"dense\(features=3\): kernel must have shape \(2, features\)") as caught:
+            model.apply(params, state, X[:, :2], train=False)
+        assert '  in sequential "outer/dense", input float32[4,2]' in caught.value.__notes__
+    with pytest.raises(TypeError, match=r"remat\(.*policy must be one of jax.checkpoint_policies, or None; got dots"):
+        dl.remat(inner, policy="dots")
+    with pytest.raises(TypeError, match=r"each child must be a layer, a function of arrays, .* got 3"):
+        dl.remat(3)
+
+
 def test_remat_recomputes_and_updates_once():
     runs = 0
 

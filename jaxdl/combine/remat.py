@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from jaxdl.core import Built, Decoding, build, wrapper
+from jaxdl.core import Built, Decoding, bad_type, build, wrapper
 from jaxdl.core.children import kind_of
 from jaxdl.core.layer import checked_result, decoding_of
 from jaxdl.core.lift import lift
@@ -18,7 +18,9 @@ def remat(layer: Any, *, policy: Callable[..., bool] | None = None) -> Any:
     Parameters, state, their paths and all results are those of ``layer``; a batch norm inside updates once. In a
     deep stack, ``repeat(block, n, remat=True)`` keeps one input a block.
 
-    **Args** ``policy``: what may be kept nevertheless, one of :mod:`jax.checkpoint_policies`; nothing by default.
+    **Args** ``policy``: what may be kept nevertheless, one of ``jax.checkpoint_policies``; nothing by default.
+
+    **Raises** ``TypeError`` for a policy that cannot be called.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -31,6 +33,8 @@ def remat(layer: Any, *, policy: Callable[..., bool] | None = None) -> Any:
     **References** Chen, Xu, Zhang and Guestrin, Training deep nets with sublinear memory cost, 2016.
     """
     inner = lift("remat", layer)
+    if policy is not None and not callable(policy):
+        raise bad_type("remat", "policy must be one of jax.checkpoint_policies, or None", policy)
 
     def build_inner(key: jax.Array, x: Any, visit: Any, path: str) -> Built:
         return build(inner, key, x, visit, path)

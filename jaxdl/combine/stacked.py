@@ -88,12 +88,15 @@ def vmapped(layer: Any, n: int, *, in_axis: int | None = None) -> Any:
 
     Member i begins and draws with the key of its own that a child named ``str(i)`` would have.
 
-    **Shapes** ``x ->`` what ``layer`` gives, each leaf with a leading axis of n.
+    **Shapes** ``x ->`` what ``layer`` gives, each leaf with a leading axis of n (of a :class:`jaxdl.Ragged` output
+    ``.x`` and ``lengths``: for ``in_axis=0`` of another ensemble, or one member at a time).
 
     **Params**, **State** those of ``layer``, each leaf with a leading axis of n.
 
     **Args** ``n``: the members; ``in_axis``: None gives the same input to each, 0 to each its own along a leading axis
     of n, as another ensemble gives it.
+
+    **Raises** ``ValueError`` for another ``in_axis``, or an input without that leading axis.
 
     Example:
         >>> import jax, jax.numpy as jnp
