@@ -69,6 +69,12 @@ ROWS = [
     # Linear and lookup
     Row("dense", lambda: L.dense(5), (3, 4), positionwise=True),
     Row("dense_no_bias", lambda: L.dense(5, use_bias=False), (2, 3, 4), positionwise=True),
+    Row("bilinear", lambda: L.bilinear(5), ((3, 4), (3, 2))),
+    Row("bilinear_no_bias", lambda: L.bilinear(2, use_bias=False), ((2, 3, 4), (2, 3, 3))),
+    Row("embedding", lambda: L.embedding(7, 3), (3, 5), classes=7, positionwise=True),
+    Row("embedding_padding", lambda: L.embedding(5, 4, padding_index=1), (6,), classes=5, positionwise=True),
+    Row("attend", lambda: L.attend(7), (3, 5, 4), positionwise=True),
+    Row("one_hot", lambda: L.one_hot(6), (3, 5), classes=6, positionwise=True),
     # Convolution
     Row("conv_1d", lambda: L.conv(4, 3, strides=2, padding="SAME"), (3, 7, 2)),
     Row("conv_2d", lambda: L.conv(4, 3), (2, 5, 6, 3)),
@@ -82,14 +88,36 @@ ROWS = [
     Row("global_avg_pool", lambda: L.global_avg_pool(), (2, 3, 4, 5)),
     # Shape
     Row("flatten", lambda: L.flatten(), (2, 3, 4)),
+    Row("reshape", lambda: L.reshape(3, -1), (2, 3, 4)),
+    Row("permute", lambda: L.permute(3, 1, 2), (2, 3, 4, 5)),
+    Row("pad", lambda: L.pad((1, (0, 2)), mode="reflect"), (2, 3, 4, 2)),
+    Row("pad_1d", lambda: L.pad(1, value=0.5), (2, 3, 2)),
+    Row("crop", lambda: L.crop((1, (0, 2))), (2, 4, 5, 2)),
     # Noise
     Row("dropout", lambda: L.dropout(0.5), (3, 4), positionwise=True),
+    Row("channel_dropout", lambda: L.channel_dropout(0.3), (3, 4, 5), positionwise=True),
+    Row("drop_path", lambda: L.drop_path(0.4), (5, 3), positionwise=True),
+    Row("alpha_dropout", lambda: L.alpha_dropout(0.2), (3, 5), positionwise=True),
+    Row("gaussian_noise", lambda: L.gaussian_noise(0.3), (3, 5), positionwise=True),
+    Row("gaussian_dropout", lambda: L.gaussian_dropout(0.2), (3, 5), positionwise=True),
     # Normalisation
     Row("batch_norm", lambda: L.batch_norm(), (6, 3, 4), positionwise=True),
     Row("batch_norm_plain", lambda: L.batch_norm(use_scale=False, use_bias=False, momentum=0.5), (5, 4)),
+    Row("layer_norm", lambda: L.layer_norm(), (3, 5), positionwise=True),
+    Row("layer_norm_plain", lambda: L.layer_norm(use_scale=False, use_bias=False, epsilon=1e-3), (2, 3, 4)),
+    Row("rms_norm", lambda: L.rms_norm(), (2, 3, 4), positionwise=True),
+    Row("group_norm", lambda: L.group_norm(2), (3, 5, 6), ragged=True),
+    Row("group_norm_images", lambda: L.group_norm(3, use_bias=False), (2, 3, 2, 6)),
+    Row("instance_norm", lambda: L.instance_norm(), (3, 5, 2), ragged=True),
+    Row("instance_norm_plain", lambda: L.instance_norm(use_scale=False, use_bias=False), (2, 3, 4, 2)),
     # Recurrent
     # Attention and transformers
     # Activations
+    Row("prelu", lambda: L.prelu(), (3, 5), positionwise=True),
+    Row("maxout", lambda: L.maxout(4, 3), (3, 5), positionwise=True),
+    Row("glu", lambda: L.glu(4), (3, 5), positionwise=True),
+    Row("swiglu", lambda: L.glu(3, activation=jax.nn.silu, use_bias=False), (2, 3, 4), positionwise=True),
+    Row("softmax", lambda: L.softmax(temperature=0.7), (3, 5), positionwise=True),
     # Combinators
     Row(
         "sequential",

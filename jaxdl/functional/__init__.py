@@ -1,12 +1,29 @@
 """Arrays in, arrays out: the mathematics of deep learning, each piece in its fastest form for the platform.
 
-Activations are not here: take them from :mod:`jax.nn`.
+Activations without parameters are not here: take them from :mod:`jax.nn`.
 """
 
+from jaxdl.functional.activation import glu as glu
+from jaxdl.functional.activation import maxout as maxout
+from jaxdl.functional.activation import prelu as prelu
+from jaxdl.functional.activation import softmax as softmax
 from jaxdl.functional.conv import conv as conv
+from jaxdl.functional.embedding import attend as attend
+from jaxdl.functional.embedding import embedding as embedding
+from jaxdl.functional.embedding import one_hot as one_hot
+from jaxdl.functional.linear import bilinear as bilinear
 from jaxdl.functional.linear import dense as dense
+from jaxdl.functional.noise import alpha_dropout as alpha_dropout
+from jaxdl.functional.noise import channel_dropout as channel_dropout
+from jaxdl.functional.noise import drop_path as drop_path
 from jaxdl.functional.noise import dropout as dropout
+from jaxdl.functional.noise import gaussian_dropout as gaussian_dropout
+from jaxdl.functional.noise import gaussian_noise as gaussian_noise
 from jaxdl.functional.norm import batch_norm as batch_norm
+from jaxdl.functional.norm import group_norm as group_norm
+from jaxdl.functional.norm import instance_norm as instance_norm
+from jaxdl.functional.norm import layer_norm as layer_norm
+from jaxdl.functional.norm import rms_norm as rms_norm
 from jaxdl.functional.pool import avg_pool as avg_pool
 from jaxdl.functional.pool import global_avg_pool as global_avg_pool
 from jaxdl.functional.pool import max_pool as max_pool

@@ -34,6 +34,48 @@ def dense(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> jax
     return y if bias is None else y + along_last(bias, y.ndim)
 
 
+def bilinear(x1: jax.Array, x2: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> jax.Array:
+    """A bilinear form for each feature, ``y[o] = x1ᵀ W[:, :, o] x2 + b[o]``, over the last axes of two inputs.
+
+    Leading axes are flattened into one. The product with ``x1`` comes first, as one of two dimensions; what lies
+    between is ``(batch, in2 · out)``, never ``(batch, in1, in2, out)``.
+
+    **Shapes** ``x1: (…, in1)``, ``x2: (…, in2)`` with the same leading axes, ``kernel: (in1, in2, out)``,
+    ``bias: (out,)`` ``-> (…, out)``. (PyTorch's weight is ``(out, in1, in2)``.)
+
+    **Raises** ``ValueError`` for sizes that do not fit, ``TypeError`` for an input that is not floating.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> bilinear(jnp.array([[1.0, 2.0]]), jnp.array([[3.0]]), jnp.array([[[1.0]], [[10.0]]]))
+        Array([[63.]], dtype=float32)
+
+    **References** Tenenbaum and Freeman, Separating style and content with bilinear models, 2000.
+    """
+    check_bilinear("bilinear", x1, x2)
+    if kernel.ndim != 3 or kernel.shape[:2] != (x1.shape[-1], x2.shape[-1]):
+        needs = f"kernel must have shape ({x1.shape[-1]}, {x2.shape[-1]}, features)"
+        raise bad_value("bilinear", f"{needs} for inputs {describe(x1)} and {describe(x2)}", kernel)
+    if bias is not None and bias.shape != kernel.shape[2:]:
+        raise bad_value("bilinear", f"bias must have shape ({kernel.shape[2]},)", bias)
+    in1, in2, features = kernel.shape
+    leading = x1.shape[:-1]
+    rows = math.prod(leading)
+    between = (x1.reshape(rows, in1) @ kernel.reshape(in1, in2 * features)).reshape(rows, in2, features)
+    y = (x2.reshape(rows, 1, in2) @ between).reshape(*leading, features)
+    return y if bias is None else y + along_last(bias, y.ndim)
+
+
+def check_bilinear(call: str, x1: jax.Array, x2: jax.Array) -> None:
+    """Raise unless both are floating arrays whose axes but the last agree."""
+    for name, x in (("x1", x1), ("x2", x2)):
+        floating(call, name, x)
+        if not x.shape:
+            raise bad_value(call, f"{name} must have at least one axis, (…, features)", x)
+    if x1.shape[:-1] != x2.shape[:-1]:
+        raise bad_value(call, f"x1 and x2 must have the same axes but the last, {tuple(x1.shape[:-1])}", x2)
+
+
 def check_dense(call: str, x: jax.Array) -> None:
     """Raise unless ``x`` is a floating array with at least one axis."""
     floating(call, "input", x)

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxdl.core.checks import floating
-from jaxdl.core.errors import bad_value, describe
+from jaxdl.core.checks import floating, positive_int
+from jaxdl.core.errors import bad_value
+from jaxdl.functional.moments import check_vectors, check_where, moments, normalised, widened
 from jaxdl.functional.shape import along_last
 
 
@@ -54,32 +55,161 @@ def batch_norm(
     **References** Ioffe and Szegedy, Batch normalization, 2015.
     """
     check_batch_norm("batch_norm", x)
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
-    for name, vector in (("scale", scale), ("bias", bias), ("mean", mean), ("var", var)):
-        if vector is not None and vector.shape != x.shape[-1:]:
-            raise bad_value("batch_norm", f"{name} must have shape {x.shape[-1:]} for input {describe(x)}", vector)
-    if where is not None and (where.ndim != x.ndim or where.shape[-1] != 1):
-        raise bad_value("batch_norm", f"where must have {x.ndim} axes, the last of size 1", where)
-    wide = _kept(x.astype(dtype), where)
-    batch_mean, batch_var = mean.astype(dtype), var.astype(dtype)
+    check_vectors("batch_norm", x, scale=scale, bias=bias, mean=mean, var=var)
+    check_where("batch_norm", x, where)
+    wide = widened(x, where)
+    centre, spread = (along_last(vector.astype(wide.dtype), x.ndim) for vector in (mean, var))
     if train and x.size:
-        axes = tuple(range(x.ndim - 1))
-        count = x.size // x.shape[-1] if where is None else jnp.broadcast_to(where, (*x.shape[:-1], 1)).sum()
-        share = 1 / jnp.maximum(count, 1)
-        batch_mean = wide.sum(axes) * share
-        batch_var = jnp.square(_kept(wide - along_last(batch_mean, x.ndim), where)).sum(axes) * share
+        centre, spread, count = moments(wide, tuple(range(x.ndim - 1)), where)
         mean, var = (
-            jnp.where(count > 0, momentum * old + (1 - momentum) * lax.stop_gradient(new), old).astype(old.dtype)
-            for old, new in ((mean, batch_mean), (var, batch_var))
+            jnp.where(count.reshape(1) > 0, momentum * old + (1 - momentum) * new, old).astype(old.dtype)
+            for old, new in (
+                (mean, lax.stop_gradient(centre).reshape(-1)),
+                (var, lax.stop_gradient(spread).reshape(-1)),
+            )
         )
-    factor = lax.rsqrt(batch_var + epsilon)
-    if scale is not None:
-        factor = factor * scale
-    y = (wide - along_last(batch_mean, x.ndim)) * along_last(factor, x.ndim)
-    if bias is not None:
-        y = y + along_last(bias, x.ndim)
-    return y.astype(x.dtype), mean, var
+    return normalised(wide, centre, spread, scale, bias, epsilon).astype(x.dtype), mean, var
 
 
-def _kept(x: jax.Array, where: jax.Array | None) -> jax.Array:
-    return x if where is None else jnp.where(where, x, 0)
+def layer_norm(
+    x: jax.Array, scale: jax.Array | None = None, bias: jax.Array | None = None, *, epsilon: float = 1e-5
+) -> jax.Array:
+    """Layer normalisation: each position over its channels.
+
+    ``y = (x − μ) / √(σ² + ε) · scale + bias``, where μ and σ² are the mean and the biased variance of the last axis.
+
+    Conventions: ε stands under the root and is 1e-5 for every norm of this page, as in PyTorch (Flax has 1e-6, Keras
+    1e-3): float32 rounds the variance of numbers around 1 by 1e-7, of bfloat16 inputs by more, and 1e-5 is well above
+    it. Statistics are computed in ``promote_types(x.dtype, float32)``, the variance in two passes.
+
+    **Shapes** ``x: (…, channels)``; ``scale``, ``bias``: ``(channels,)`` ``->`` the shape of ``x``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> layer_norm(jnp.array([[1.0, 3.0], [10.0, 30.0]])).round(3).tolist()
+        [[-1.0, 1.0], [-1.0, 1.0]]
+
+    **References** Ba, Kiros and Hinton, Layer normalization, 2016.
+    """
+    check_channels("layer_norm", x)
+    check_vectors("layer_norm", x, scale=scale, bias=bias)
+    wide = widened(x)
+    mean, var, _ = moments(wide, (x.ndim - 1,))
+    return normalised(wide, mean, var, scale, bias, epsilon).astype(x.dtype)
+
+
+def rms_norm(x: jax.Array, scale: jax.Array | None = None, *, epsilon: float = 1e-5) -> jax.Array:
+    """Normalisation by the root mean square: layer normalisation that does not centre.
+
+    ``y = x / √(mean(x²) + ε) · scale`` over the last axis, in ``promote_types(x.dtype, float32)`` up to the end. ε is
+    1e-5, as in Llama 2 and 3 (Flax and Keras have 1e-6, PyTorch the dtype's own epsilon).
+
+    **Shapes** ``x: (…, channels)``, ``scale: (channels,)`` ``->`` the shape of ``x``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> rms_norm(jnp.array([[4.0, -4.0]])).round(3).tolist()
+        [[1.0, -1.0]]
+
+    **References** Zhang and Sennrich, Root mean square layer normalization, 2019.
+    """
+    check_channels("rms_norm", x)
+    check_vectors("rms_norm", x, scale=scale)
+    wide = widened(x)
+    square = jnp.square(wide).mean(-1, keepdims=True)
+    return normalised(wide, None, square, scale, None, epsilon).astype(x.dtype)
+
+
+def group_norm(
+    x: jax.Array,
+    groups: int,
+    scale: jax.Array | None = None,
+    bias: jax.Array | None = None,
+    *,
+    epsilon: float = 1e-5,
+    where: jax.Array | None = None,
+) -> jax.Array:
+    """Group normalisation: each example over its positions and each of ``groups`` parts of its channels.
+
+    ``y = (x − μ) / √(σ² + ε) · scale + bias``, where μ and σ² are the mean and the biased variance of an example's
+    group, over all positions; scale and bias are one for each channel. Conventions as in :func:`layer_norm`.
+
+    **Shapes** ``x: (batch, …, channels)``; ``scale``, ``bias``: ``(channels,)``; ``where``: broadcasts to ``x``, the
+    last axis of size 1, False for padding, which then counts in no statistic ``->`` the shape of ``x``.
+
+    **Raises** ``ValueError`` unless the channels are a multiple of ``groups``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> group_norm(jnp.array([[[1.0, 3.0, 20.0, 20.0], [3.0, 1.0, 40.0, 40.0]]]), 2).round(3).tolist()
+        [[[-1.0, 1.0, -1.0, -1.0], [1.0, -1.0, 1.0, 1.0]]]
+
+    **References** Wu and He, Group normalization, 2018.
+    """
+    check_group_norm("group_norm", x, groups)
+    return _group_norm("group_norm", x, groups, scale, bias, epsilon, where)
+
+
+def instance_norm(
+    x: jax.Array,
+    scale: jax.Array | None = None,
+    bias: jax.Array | None = None,
+    *,
+    epsilon: float = 1e-5,
+    where: jax.Array | None = None,
+) -> jax.Array:
+    """Instance normalisation: each channel of each example over its positions.
+
+    :func:`group_norm` with a group for each channel.
+
+    **Shapes** ``x: (batch, *spatial, channels)``; ``scale``, ``bias``: ``(channels,)``; ``where`` as in
+    :func:`group_norm` ``->`` the shape of ``x``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> instance_norm(jnp.array([[[1.0, 30.0], [3.0, 10.0]]])).round(3).tolist()
+        [[[-1.0, 1.0], [1.0, -1.0]]]
+
+    **References** Ulyanov, Vedaldi and Lempitsky, Instance normalization: the missing ingredient for fast stylization,
+    2016.
+    """
+    check_instance_norm("instance_norm", x)
+    return _group_norm("instance_norm", x, x.shape[-1], scale, bias, epsilon, where)
+
+
+def check_channels(call: str, x: jax.Array) -> None:
+    """Raise unless ``x`` is a floating array with a channel axis."""
+    floating(call, "input", x)
+    if not x.shape:
+        raise bad_value(call, "input must have a channel axis, (…, channels)", x)
+
+
+def check_group_norm(call: str, x: jax.Array, groups: int) -> None:
+    """Raise unless ``x`` is a floating array ``(batch, …, channels)`` whose channels divide into ``groups``."""
+    check_batch_norm(call, x)
+    if x.shape[-1] % positive_int(call, "groups", groups):
+        raise bad_value(call, f"the input's channels must be a multiple of groups={groups}", x)
+
+
+def check_instance_norm(call: str, x: jax.Array) -> None:
+    """Raise unless ``x`` is a floating array with positions to take statistics over."""
+    floating(call, "input", x)
+    if len(x.shape) < 3:
+        needs = "input must have a batch axis, spatial axes and a channel axis, (batch, *spatial, channels)"
+        raise bad_value(call, needs, x, "Did you mean layer_norm?")
+
+
+def _group_norm(
+    call: str,
+    x: jax.Array,
+    groups: int,
+    scale: jax.Array | None,
+    bias: jax.Array | None,
+    epsilon: float,
+    where: jax.Array | None,
+) -> jax.Array:
+    check_vectors(call, x, scale=scale, bias=bias)
+    check_where(call, x, where)
+    wide = widened(x, where)
+    mean, var, _ = moments(wide, tuple(range(1, x.ndim - 1)), where, groups)
+    return normalised(wide, mean, var, scale, bias, epsilon).astype(x.dtype)

@@ -1,13 +1,35 @@
 """Layers: ``(init, apply)`` pairs over :mod:`jaxdl.functional`, one family a file.
 
-Activations are plain functions, taken from :mod:`jax.nn`: ``sequential(dense(128), jax.nn.relu, dense(10))``.
+Activations without parameters are plain functions, taken from :mod:`jax.nn`:
+``sequential(dense(128), jax.nn.relu, dense(10))``.
 """
 
+from jaxdl.layers.activation import glu as glu
+from jaxdl.layers.activation import maxout as maxout
+from jaxdl.layers.activation import prelu as prelu
+from jaxdl.layers.activation import softmax as softmax
 from jaxdl.layers.conv import conv as conv
+from jaxdl.layers.embedding import attend as attend
+from jaxdl.layers.embedding import embedding as embedding
+from jaxdl.layers.embedding import one_hot as one_hot
+from jaxdl.layers.linear import bilinear as bilinear
 from jaxdl.layers.linear import dense as dense
+from jaxdl.layers.noise import alpha_dropout as alpha_dropout
+from jaxdl.layers.noise import channel_dropout as channel_dropout
+from jaxdl.layers.noise import drop_path as drop_path
 from jaxdl.layers.noise import dropout as dropout
+from jaxdl.layers.noise import gaussian_dropout as gaussian_dropout
+from jaxdl.layers.noise import gaussian_noise as gaussian_noise
 from jaxdl.layers.norm import batch_norm as batch_norm
+from jaxdl.layers.norm import group_norm as group_norm
+from jaxdl.layers.norm import instance_norm as instance_norm
+from jaxdl.layers.norm import layer_norm as layer_norm
+from jaxdl.layers.norm import rms_norm as rms_norm
 from jaxdl.layers.pool import avg_pool as avg_pool
 from jaxdl.layers.pool import global_avg_pool as global_avg_pool
 from jaxdl.layers.pool import max_pool as max_pool
+from jaxdl.layers.shape import crop as crop
 from jaxdl.layers.shape import flatten as flatten
+from jaxdl.layers.shape import pad as pad
+from jaxdl.layers.shape import permute as permute
+from jaxdl.layers.shape import reshape as reshape

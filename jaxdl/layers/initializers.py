@@ -15,6 +15,16 @@ def glorot_uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Ar
     return jax.nn.initializers.glorot_uniform()(key, shape, dtype)
 
 
+def lecun_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """Normal (cut off at two deviations) with variance ``1 / fan_in``."""
+    return jax.nn.initializers.lecun_normal()(key, shape, dtype)
+
+
+def unit_rows(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """Normal with standard deviation ``1 / √features`` for a table ``(…, features)``: rows of length about 1."""
+    return jax.nn.initializers.normal(max(shape[-1], 1) ** -0.5)(key, shape, dtype)
+
+
 def zeros(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     """All zeros."""
     return jax.numpy.zeros(shape, dtype)

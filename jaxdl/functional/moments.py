@@ -1,0 +1,73 @@
+"""Means and variances, and what is normalised by them: what the norms share."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxdl.core.errors import bad_value, describe
+from jaxdl.functional.shape import along_last
+
+
+def check_vectors(call: str, x: jax.Array, **vectors: jax.Array | None) -> None:
+    """Raise unless each vector has an entry for each channel."""
+    for name, vector in vectors.items():
+        if vector is not None and vector.shape != x.shape[-1:]:
+            raise bad_value(call, f"{name} must have shape {x.shape[-1:]} for input {describe(x)}", vector)
+
+
+def check_where(call: str, x: jax.Array, where: jax.Array | None) -> None:
+    """Raise unless the mask meets ``x`` at each position."""
+    if where is not None and (where.ndim != x.ndim or where.shape[-1] != 1):
+        raise bad_value(call, f"where must have {x.ndim} axes, the last of size 1", where)
+
+
+def widened(x: jax.Array, where: jax.Array | None = None) -> jax.Array:
+    """In the dtype of statistics; what is masked is 0, as it may be anything, also inf or nan."""
+    return _kept(x.astype(jnp.promote_types(x.dtype, jnp.float32)), where)
+
+
+def _kept(x: jax.Array, where: jax.Array | None) -> jax.Array:
+    return x if where is None else jnp.where(where, x, 0)
+
+
+def moments(
+    wide: jax.Array, axes: tuple[int, ...], where: jax.Array | None = None, groups: int | None = None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Mean, biased variance and count over ``axes`` of what ``where`` keeps; the axes stay, with size 1.
+
+    With ``groups``, each channel has the figures of its group. Two passes: the variance is that of the deviations.
+    """
+    members = 1 if groups is None else wide.shape[-1] // groups
+    if where is None:
+        count = jnp.full((1,) * wide.ndim, math.prod(wide.shape[axis] for axis in axes), wide.dtype)
+    else:
+        count = jnp.broadcast_to(where, (*wide.shape[:-1], 1)).sum(axes, dtype=wide.dtype, keepdims=True)
+    share = 1 / jnp.maximum(members * count, 1)
+
+    def mean(array: jax.Array) -> jax.Array:
+        total = array.sum(axes, keepdims=True)
+        if groups is not None:
+            each = total.reshape(total.shape[0], groups, members)
+            total = jnp.broadcast_to(each.sum(-1, keepdims=True), each.shape).reshape(total.shape)
+        return total * share
+
+    centre = mean(wide)
+    return centre, mean(jnp.square(_kept(wide - centre, where))), count
+
+
+def normalised(
+    wide: jax.Array,
+    mean: jax.Array | None,
+    var: jax.Array,
+    scale: jax.Array | None,
+    bias: jax.Array | None,
+    epsilon: float,
+) -> jax.Array:
+    """``(x − mean) / √(var + ε) · scale + bias``; without a mean it does not centre."""
+    factor = lax.rsqrt(var + epsilon)
+    if scale is not None:
+        factor = factor * along_last(scale, wide.ndim)
+    y = (wide if mean is None else wide - mean) * factor
+    return y if bias is None else y + along_last(bias, wide.ndim)
