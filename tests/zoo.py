@@ -26,6 +26,8 @@ class Row:
     ``ragged``: it takes ragged batches though it mixes positions; ``decodes``: it reads a sequence piece by piece
     though it mixes positions; ``order``: how often it can be differentiated (1 says why in a comment);
     ``batch_axis``: where the output has the batch.
+    though it mixes positions; ``order``: how often it can be differentiated (1 says why in a comment, 0
+    that nothing floating goes in).
     """
 
     name: str
@@ -74,7 +76,7 @@ ROWS = [
     Row("embedding", lambda: L.embedding(7, 3), (3, 5), classes=7, positionwise=True),
     Row("embedding_padding", lambda: L.embedding(5, 4, padding_index=1), (6,), classes=5, positionwise=True),
     Row("attend", lambda: L.attend(7), (3, 5, 4), positionwise=True),
-    Row("one_hot", lambda: L.one_hot(6), (3, 5), classes=6, positionwise=True),
+    Row("one_hot", lambda: L.one_hot(6), (3, 5), classes=6, positionwise=True, order=0),
     # Convolution
     Row("conv_1d", lambda: L.conv(4, 3, strides=2, padding="SAME"), (3, 7, 2)),
     Row("conv_2d", lambda: L.conv(4, 3), (2, 5, 6, 3)),

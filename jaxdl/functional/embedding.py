@@ -39,7 +39,7 @@ def embedding(ids: jax.Array, table: jax.Array, *, padding_index: int | None = N
     _check_table("embedding", table)
     check_ids("embedding", ids, table.shape[0])
     check_padding_index("embedding", padding_index, table.shape[0])
-    wide = table.astype(jnp.promote_types(table.dtype, jnp.float32))
+    wide = jnp.asarray(table, jnp.promote_types(table.dtype, jnp.float32))
     y = wide.at[ids].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False).astype(table.dtype)
     return y if padding_index is None else jnp.where((ids == padding_index)[..., None], 0, y)
 

@@ -90,8 +90,7 @@ def glu(
     ``bias: (2 · features,)``, c before b: one product makes both.
 
     **Args** ``activation``: g; the sigmoid is GLU, ``jax.nn.silu`` SwiGLU, ``jax.nn.gelu`` GEGLU, ``jax.nn.relu``
-    ReGLU. ``kernel_init``: normal with variance ``1 / in``, so that value and gate have the variance of the input whatever
-    their number.
+    ReGLU. ``kernel_init``: normal with variance ``1 / in``: value and gate have the variance of the input.
 
     **Raises** ``TypeError`` for an input that is not floating.
 
