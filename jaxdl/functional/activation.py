@@ -16,6 +16,8 @@ def prelu(x: jax.Array, slope: jax.Array) -> jax.Array:
 
     **Shapes** ``x: (…, channels)``, ``slope: (channels,)`` ``->`` the shape of ``x``.
 
+    **Raises** ``ValueError`` unless there is a slope for each channel.
+
     Example:
         >>> import jax.numpy as jnp
         >>> prelu(jnp.array([[-2.0, -2.0], [3.0, 3.0]]), jnp.array([0.25, 0.5])).tolist()

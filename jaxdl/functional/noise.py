@@ -28,6 +28,8 @@ def dropout(key: jax.Array, x: jax.Array, rate: float) -> jax.Array:
 
     **Shapes** ``x`` of any shape ``->`` the same.
 
+    **Raises** ``ValueError`` for a rate outside of [0, 1), ``TypeError`` for an input that is not floating.
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> y = dropout(jax.random.key(0), jnp.ones(1000), 0.25)
@@ -47,6 +49,8 @@ def channel_dropout(key: jax.Array, x: jax.Array, rate: float) -> jax.Array:
     as SpatialDropout, PyTorch as Dropout1d to Dropout3d.
 
     **Shapes** ``x: (batch, …, channels) ->`` the same.
+
+    **Raises** ``ValueError`` for a rate outside of [0, 1), ``TypeError`` for an input that is not floating.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -71,6 +75,8 @@ def drop_path(key: jax.Array, x: jax.Array, rate: float) -> jax.Array:
 
     **Shapes** ``x: (batch, …) ->`` the same.
 
+    **Raises** ``ValueError`` for a rate outside of [0, 1), ``TypeError`` for an input that is not floating.
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> drop_path(jax.random.key(0), jnp.ones((4, 2)), 0.5).tolist()
@@ -91,6 +97,8 @@ def alpha_dropout(key: jax.Array, x: jax.Array, rate: float) -> jax.Array:
     ``b = −a · rate · α′``: elements of mean 0 and variance 1 keep both.
 
     **Shapes** ``x`` of any shape ``->`` the same.
+
+    **Raises** ``ValueError`` for a rate outside of [0, 1), ``TypeError`` for an input that is not floating.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -115,6 +123,8 @@ def gaussian_noise(key: jax.Array, x: jax.Array, stddev: float) -> jax.Array:
 
     **Shapes** ``x`` of any shape ``->`` the same. **Args** ``stddev``: in the units of ``x``, 0 or greater.
 
+    **Raises** ``ValueError`` for a negative deviation, ``TypeError`` for an input that is not floating.
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> y = gaussian_noise(jax.random.key(0), jnp.ones(10_000), 0.5)
@@ -137,6 +147,8 @@ def gaussian_dropout(key: jax.Array, x: jax.Array, rate: float) -> jax.Array:
     The noise has the mean and the variance of :func:`dropout` of that rate.
 
     **Shapes** ``x`` of any shape ``->`` the same.
+
+    **Raises** ``ValueError`` for a rate outside of [0, 1), ``TypeError`` for an input that is not floating.
 
     Example:
         >>> import jax, jax.numpy as jnp

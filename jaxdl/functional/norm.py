@@ -84,6 +84,8 @@ def layer_norm(
 
     **Shapes** ``x: (…, channels)``; ``scale``, ``bias``: ``(channels,)`` ``->`` the shape of ``x``.
 
+    **Raises** ``ValueError`` for vectors of another length, ``TypeError`` for an input that is not floating.
+
     Example:
         >>> import jax.numpy as jnp
         >>> layer_norm(jnp.array([[1.0, 3.0], [10.0, 30.0]])).round(3).tolist()
@@ -105,6 +107,8 @@ def rms_norm(x: jax.Array, scale: jax.Array | None = None, *, epsilon: float = 1
     1e-5, as in Llama 2 and 3 (Flax and Keras have 1e-6, PyTorch the dtype's own epsilon).
 
     **Shapes** ``x: (…, channels)``, ``scale: (channels,)`` ``->`` the shape of ``x``.
+
+    **Raises** ``ValueError`` for a scale of another length, ``TypeError`` for an input that is not floating.
 
     Example:
         >>> import jax.numpy as jnp
@@ -164,6 +168,8 @@ def instance_norm(
 
     **Shapes** ``x: (batch, *spatial, channels)``; ``scale``, ``bias``: ``(channels,)``; ``where`` as in
     :func:`group_norm` ``->`` the shape of ``x``.
+
+    **Raises** ``ValueError`` for an input without spatial axes, ``TypeError`` for one that is not floating.
 
     Example:
         >>> import jax.numpy as jnp

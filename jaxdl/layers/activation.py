@@ -23,6 +23,8 @@ def prelu(*, slope: float = 0.25, param_dtype: Any = jnp.float32) -> Any:
     **Args** ``slope``: where each channel starts; 0.25 as in the paper and PyTorch, between ReLU and the identity
     (Keras starts at 0; Flax at 0.01, with one slope for all).
 
+    **Raises** ``TypeError`` for an input that is not floating.
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> params, state = prelu().init(jax.random.key(0), jnp.ones((1, 2)))
@@ -115,6 +117,8 @@ def softmax(*, temperature: float = 1.0) -> Any:
     """``softmax(x / temperature)`` over the last axis; see :func:`jaxdl.functional.softmax`.
 
     **Shapes** ``x: (…, classes) ->`` the same.
+
+    **Raises** ``ValueError`` for a temperature that is not a positive number.
 
     Example:
         >>> import jax.numpy as jnp

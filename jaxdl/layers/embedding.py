@@ -105,6 +105,8 @@ def one_hot(classes: int, *, dtype: Any = jnp.float32) -> Any:
 
     **Shapes** ``x: (…)`` of integers ``-> (…, classes)``.
 
+    **Raises** ``TypeError`` for ids that are no integers; ``ValueError`` for ids out of range, outside of ``jit``.
+
     Example:
         >>> import jax.numpy as jnp
         >>> one_hot(3).apply({}, {}, jnp.array([1, 0]), train=False)[0].tolist()

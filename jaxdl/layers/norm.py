@@ -34,6 +34,9 @@ def batch_norm(
 
     **Args** ``momentum``: the share of the running statistics that is kept at each step.
 
+    **Raises** ``ValueError`` for an input without a batch and a channel axis, ``TypeError`` for one that is not
+    floating.
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> norm = batch_norm()
@@ -83,6 +86,8 @@ def layer_norm(
     **Shapes** ``x: (…, channels) ->`` the same. **Params** ``scale``: ones, ``bias``: zeros: ``(channels,)``, so that
     it starts as the plain normalisation.
 
+    **Raises** ``TypeError`` for an input that is not floating.
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> norm = layer_norm()
@@ -110,6 +115,8 @@ def rms_norm(*, epsilon: float = 1e-5, use_scale: bool = True, param_dtype: Any 
 
     **Shapes** ``x: (…, channels) ->`` the same. **Params** ``scale``: ones, ``(channels,)``, so that it starts as the
     plain normalisation.
+
+    **Raises** ``TypeError`` for an input that is not floating.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -190,6 +197,8 @@ def instance_norm(
 
     **Shapes** ``x: (batch, *spatial, channels) ->`` the same. **Params** ``scale``: ones, ``bias``: zeros:
     ``(channels,)``, so that it starts as the plain normalisation.
+
+    **Raises** ``ValueError`` for an input without spatial axes.
 
     Example:
         >>> import jax, jax.numpy as jnp
