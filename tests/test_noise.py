@@ -25,10 +25,10 @@ LAYERS = [
 every_layer = pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.kind)
 
 
-@pytest.mark.parametrize("rate", [0.001, 0.1, 0.3, 1 / 3, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("rate", [0.001, 0.1, 1 / 3, 0.5, 0.9])
 def test_the_mask_drops_just_its_share(rate):
     """Not a multiple of 1/256, and its entries are as good as independent, also the four of one word."""
-    rows = 4 * 2**18
+    rows = 4 * 2**16
     kept = np.asarray(jax.jit(_kept, static_argnums=(1, 2))(KEY, rate, (rows // 4, 4)))
     variance = rate * (1 - rate)
     assert abs((1 - kept).mean() - rate) < 4 * np.sqrt(variance / rows)
