@@ -24,10 +24,8 @@ class Row:
     **Fields** ``make()`` gives the layer; ``shape``: its input's, or a tuple of such for several inputs; ``classes``:
     the input is integers below it; ``positionwise``: it treats each position alone, of ragged batches and of pieces;
     ``ragged``: it takes ragged batches though it mixes positions; ``decodes``: it reads a sequence piece by piece
-    though it mixes positions; ``order``: how often it can be differentiated (1 says why in a comment);
-    ``batch_axis``: where the output has the batch.
     though it mixes positions; ``order``: how often it can be differentiated (1 says why in a comment, 0
-    that nothing floating goes in).
+    that nothing floating goes in); ``batch_axis``: where the output has the batch.
     """
 
     name: str
