@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxdl as dl
+from jaxdl import functional as F
 from jaxdl import layers as L
 
 
@@ -112,6 +113,26 @@ ROWS = [
     Row("instance_norm_plain", lambda: L.instance_norm(use_scale=False, use_bias=False), (2, 3, 4, 2)),
     # Recurrent
     # Attention and transformers
+    Row("multi_head_attention", lambda: L.multi_head_attention(2), (2, 4, 6), ragged=True),
+    Row(
+        "multi_head_attention_causal",
+        lambda: L.multi_head_attention(
+            4, kv_heads=2, causal=True, window=3, rotate=F.rotary, position_bias=F.alibi, use_bias=False
+        ),
+        (2, 5, 8),
+        ragged=True,
+        decodes=True,
+    ),
+    Row("cross_attention", lambda: L.multi_head_attention(2, head_features=2, dropout=0.3), ((2, 3, 5), (2, 4, 3))),
+    Row("learned_positions", lambda: L.learned_positions(7), (2, 4, 3), ragged=True, decodes=True),
+    Row("sinusoidal_positions", lambda: L.sinusoidal_positions(), (2, 4, 3), ragged=True, decodes=True),
+    Row("feed_forward", lambda: L.feed_forward(5, gated=True, dropout=0.2), (3, 4), positionwise=True),
+    Row("transformer_block", lambda: L.transformer_block(2, dropout=0.2), (2, 3, 4), ragged=True, decodes=True),
+    Row(
+        "transformer_decoder_block",
+        lambda: L.transformer_decoder_block(2, hidden=5, pre_norm=False),
+        ((2, 3, 4), (2, 2, 3)),
+    ),
     # Activations
     Row("prelu", lambda: L.prelu(), (3, 5), positionwise=True),
     Row("maxout", lambda: L.maxout(4, 3), (3, 5), positionwise=True),

@@ -7,6 +7,7 @@ from jaxdl.functional.activation import glu as glu
 from jaxdl.functional.activation import maxout as maxout
 from jaxdl.functional.activation import prelu as prelu
 from jaxdl.functional.activation import softmax as softmax
+from jaxdl.functional.attention import attention as attention
 from jaxdl.functional.conv import conv as conv
 from jaxdl.functional.embedding import attend as attend
 from jaxdl.functional.embedding import embedding as embedding
@@ -30,6 +31,10 @@ from jaxdl.functional.pool import max_pool as max_pool
 from jaxdl.functional.routing import load_balance as load_balance
 from jaxdl.functional.routing import queue_places as queue_places
 from jaxdl.functional.routing import top_k_gates as top_k_gates
+from jaxdl.functional.positions import alibi as alibi
+from jaxdl.functional.positions import alibi_slopes as alibi_slopes
+from jaxdl.functional.positions import rotary as rotary
+from jaxdl.functional.positions import sinusoidal_positions as sinusoidal_positions
 from jaxdl.functional.shape import flatten as flatten
 from jaxdl.functional.weights import spectral_norm as spectral_norm
 from jaxdl.functional.weights import weight_norm as weight_norm

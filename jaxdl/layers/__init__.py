@@ -13,6 +13,9 @@ from jaxdl.layers.embedding import attend as attend
 from jaxdl.layers.embedding import embedding as embedding
 from jaxdl.layers.embedding import one_hot as one_hot
 from jaxdl.layers.linear import bilinear as bilinear
+from jaxdl.layers.attention import multi_head_attention as multi_head_attention
+from jaxdl.layers.conv import conv as conv
+from jaxdl.layers.feed_forward import feed_forward as feed_forward
 from jaxdl.layers.linear import dense as dense
 from jaxdl.layers.noise import alpha_dropout as alpha_dropout
 from jaxdl.layers.noise import channel_dropout as channel_dropout
@@ -33,3 +36,8 @@ from jaxdl.layers.shape import flatten as flatten
 from jaxdl.layers.shape import pad as pad
 from jaxdl.layers.shape import permute as permute
 from jaxdl.layers.shape import reshape as reshape
+from jaxdl.layers.positions import learned_positions as learned_positions
+from jaxdl.layers.positions import sinusoidal_positions as sinusoidal_positions
+from jaxdl.layers.shape import flatten as flatten
+from jaxdl.layers.transformer import transformer_block as transformer_block
+from jaxdl.layers.transformer import transformer_decoder_block as transformer_decoder_block

@@ -1,0 +1,146 @@
+"""Attention."""
+
+import functools
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxdl.core.checks import floating, positive_int
+from jaxdl.core.errors import bad_value, describe
+
+
+def attention(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    *,
+    mask: jax.Array | None = None,
+    bias: jax.Array | None = None,
+    causal: bool = False,
+    window: int | None = None,
+    lengths: jax.Array | None = None,
+    offset: jax.Array | None = None,
+    drop: Callable[[jax.Array], jax.Array] | None = None,
+) -> jax.Array:
+    """Scaled dot-product attention, ``y = softmax(q kᵀ / √features + bias) v``, for each example and head.
+
+    With fewer key heads than query heads, each is shared by a group of neighbours: query head h meets key head
+    ``h // (heads / kv_heads)``; one key head is multi-query attention.
+
+    A query sees the keys that ``mask``, ``causal``, ``window`` and ``lengths`` all let it see. One that sees no key
+    gives zeros, and zero gradients (where PyTorch before 2.5 gave nan, and Flax and :mod:`jax.nn` the mean of all
+    values). The softmax is in ``promote_types(query.dtype, float32)``, so that float64 stays float64, which
+    :func:`jax.nn.dot_product_attention` narrows to float32.
+
+    **Shapes** ``query: (batch, time, heads, features)``, ``key: (batch, keys, kv_heads, features)``,
+    ``value: (batch, keys, kv_heads, out)`` ``-> (batch, time, heads, out)``. ``mask`` and ``bias``: four axes,
+    (batch, heads, time, keys), each of that size or 1. ``lengths``, ``offset``: ``(batch,)``.
+
+    **Args** ``mask``: booleans, True where a query sees a key; ``bias``: numbers added to the scores, where −∞ hides
+    a key; ``causal``: a query at position p sees the keys at p and before; ``window``: it sees only the keys less than
+    so many positions away, itself counted, so that a causal query sees the last ``window`` (``window=w`` is
+    ``local_window_size=w - 1`` of jax.nn); ``lengths``: how many keys of each example are real; ``offset``: the
+    position of the first query among the keys, by default 0, for a query that goes on where a cache of keys ends;
+    ``drop``: what is done to the weights before they meet the values, such as ``partial(dropout, key, rate=0.1)``.
+
+    **Raises** ``ValueError`` for shapes that do not fit, ``TypeError`` for dtypes that do not.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> words = jnp.arange(6.0).reshape(1, 3, 1, 2)
+        >>> y = attention(words, words, words, causal=True)
+        >>> y.shape, y[0, 0, 0].tolist()
+        ((1, 3, 1, 2), [0.0, 1.0])
+
+    **References** Vaswani et al., Attention is all you need, 2017; Shazeer, Fast transformer decoding: one write-head
+    is all you need, 2019; Ainslie et al., GQA: training generalized multi-query transformer models, 2023; Beltagy,
+    Peters and Cohan, Longformer, 2020 (the window).
+    """
+    _check_attention(query, key, value, lengths, offset)
+    batch, time, heads, features = query.shape
+    keys, kv_heads, out = key.shape[1], key.shape[2], value.shape[-1]
+    visible = _visible(query, key, mask, bias, causal, window, lengths, offset)
+    if not keys:
+        return jnp.zeros((batch, time, heads, out), query.dtype)
+    dtype = jnp.promote_types(query.dtype, jnp.float32)
+    # Heads beside the batch, so that both products are plain batched ones, and the query heads that share a key head
+    # beside time, so that no key is repeated.
+    q = query.swapaxes(1, 2).reshape(batch * kv_heads, heads // kv_heads * time, features)
+    k = key.swapaxes(1, 2).reshape(batch * kv_heads, keys, features)
+    v = value.swapaxes(1, 2).reshape(batch * kv_heads, keys, out)
+    scores = jnp.einsum("btf,bkf->btk", q, k, preferred_element_type=dtype) / math.sqrt(features)
+    scores = scores.reshape(batch, heads, time, keys)
+    if bias is not None:
+        scores = scores + jnp.where(bias > -jnp.inf, bias, 0).astype(dtype)
+    if visible is None:
+        weights = jax.nn.softmax(scores)
+    else:
+        weights = jnp.where(visible, jax.nn.softmax(jnp.where(visible, scores, jnp.finfo(dtype).min)), 0)
+    if drop is not None:
+        weights = drop(weights)
+    y = jnp.einsum("btk,bkf->btf", weights.astype(query.dtype).reshape(*q.shape[:2], keys), v)
+    return y.reshape(batch, heads, time, out).swapaxes(1, 2).astype(query.dtype)
+
+
+def _visible(
+    query: jax.Array,
+    key: jax.Array,
+    mask: jax.Array | None,
+    bias: jax.Array | None,
+    causal: bool,
+    window: int | None,
+    lengths: jax.Array | None,
+    offset: jax.Array | None,
+) -> jax.Array | None:
+    """Where a query sees a key: (batch, heads, time, keys), each of that size or 1; None where all see all."""
+    shape = (query.shape[0], query.shape[2], query.shape[1], key.shape[1])
+    seen: list[jax.Array] = []
+    if mask is not None:
+        _check_scores("mask", mask, shape)
+        if mask.dtype != jnp.bool_:
+            raise bad_value("attention", "mask must be of booleans", mask, "Did you mean bias=…, or mask.astype(bool)?")
+        seen.append(mask)
+    if bias is not None:
+        floating("attention", "bias", bias)
+        _check_scores("bias", bias, shape)
+        seen.append(bias > -jnp.inf)
+    places = jnp.arange(shape[3]).reshape(1, 1, 1, shape[3])
+    if causal or window is not None:
+        start = jnp.zeros(1, jnp.int32) if offset is None else offset
+        ahead = places - jnp.arange(shape[2]).reshape(1, 1, shape[2], 1) - start.reshape(start.shape[0], 1, 1, 1)
+        if causal:
+            seen.append(ahead <= 0)
+        if window is not None:
+            seen.append(jnp.abs(ahead) < positive_int("attention", "window", window))
+    if lengths is not None:
+        seen.append(places < lengths.reshape(shape[0], 1, 1, 1))
+    return functools.reduce(jnp.logical_and, seen) if seen else None
+
+
+def _check_attention(
+    query: jax.Array, key: jax.Array, value: jax.Array, lengths: jax.Array | None, offset: jax.Array | None
+) -> None:
+    for name, array in (("query", query), ("key", key), ("value", value)):
+        floating("attention", name, array)
+        if array.ndim != 4:
+            raise bad_value("attention", f"{name} must have four axes, (batch, time, heads, features)", array)
+    batch, _, heads, features = query.shape
+    if key.shape[0] != batch or key.shape[3] != features or not features:
+        needs = f"key must have shape ({batch}, keys, kv_heads, {features}) for query {describe(query)}"
+        raise bad_value("attention", needs, key)
+    if value.shape[:3] != key.shape[:3]:
+        raise bad_value("attention", f"value must have shape {key.shape[:3]} and features, as the key", value)
+    if not key.shape[2] or heads % key.shape[2]:
+        raise bad_value("attention", f"key must have a number of heads that divides the query's {heads}", key)
+    for name, numbers in (("lengths", lengths), ("offset", offset)):
+        if numbers is not None and (numbers.shape != (batch,) or not jnp.issubdtype(numbers.dtype, jnp.integer)):
+            raise bad_value("attention", f"{name} must be integers of shape ({batch},)", numbers)
+
+
+def _check_scores(name: str, array: jax.Array, shape: tuple[int, ...]) -> None:
+    """Raise unless the array has an axis of the full size or of size 1 for each axis of the scores."""
+    if array.ndim != 4 or any(size not in (1, full) for size, full in zip(array.shape, shape, strict=False)):
+        needs = f"{name} must have four axes, (batch, heads, time, keys), {shape} here, each of that size or 1"
+        raise bad_value("attention", needs, array)
