@@ -132,7 +132,7 @@ def _check_parts(call: str, heads: int, **makes: Make) -> None:
     for name, make in makes.items():
         if not callable(make):
             raise bad_type(
-                call, f"{name} must be a constructor, such as partial({name}, …), which is called here", make
+                call, f"{name} must be a constructor, which is called here", make, "Did you mean partial(…)?"
             )
 
 
