@@ -140,7 +140,7 @@ def test_attention_equals_the_loop(case):
 
 @pytest.mark.slow
 @given(cases())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_attention_equals_the_loop_at_length(case):
     check_against_the_loop(case)
 

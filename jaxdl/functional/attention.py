@@ -30,7 +30,7 @@ def attention(
     ``h // (heads / kv_heads)``; one key head is multi-query attention.
 
     A query sees the keys that ``mask``, ``causal``, ``window`` and ``lengths`` all let it see. One that sees no key
-    gives zeros, and zero gradients (where PyTorch before 2.5 gave nan, and Flax and :mod:`jax.nn` the mean of all
+    gives zeros, and zero gradients (where older PyTorch gave nan, and Flax and :mod:`jax.nn` the mean of all
     values). The softmax is in ``promote_types(query.dtype, float32)``, so that float64 stays float64, which
     :func:`jax.nn.dot_product_attention` narrows to float32.
 
