@@ -61,6 +61,25 @@ def test_repr_is_the_constructor_call():
     assert "\n        conv(features=32, kernel_size=3),\n" in repr(nested)
 
 
+def test_closures_of_a_library_are_equal_when_made_alike():
+    def dense(init):
+        return dl.layers.dense(3, kernel_init=init)
+
+    initializers = jax.nn.initializers
+    for make in (initializers.he_normal, initializers.orthogonal, lambda: initializers.normal(0.1)):
+        assert dense(make()) == dense(make())
+        assert hash(dense(make())) == hash(dense(make()))
+    assert dense(initializers.normal(0.1)) != dense(initializers.normal(0.2))
+    assert dense(initializers.he_normal()) != dense(initializers.he_uniform())
+
+    def around(function):
+        return lambda *arguments: function(*arguments)
+
+    assert dense(around(around(len))) != dense(around(around(len)))  # closures in closures: each like itself alone
+    one = around(around(len))
+    assert dense(one) == dense(one)
+
+
 def test_layers_built_alike_are_equal_and_others_are_not():
     assert L.conv(32, 3) == L.conv(features=32, kernel_size=3)
     assert L.conv(32, [3, 3]) == L.conv(32, (3, 3))

@@ -28,13 +28,13 @@ from jaxdl.functional.norm import rms_norm as rms_norm
 from jaxdl.functional.pool import avg_pool as avg_pool
 from jaxdl.functional.pool import global_avg_pool as global_avg_pool
 from jaxdl.functional.pool import max_pool as max_pool
-from jaxdl.functional.routing import load_balance as load_balance
-from jaxdl.functional.routing import queue_places as queue_places
-from jaxdl.functional.routing import top_k_gates as top_k_gates
 from jaxdl.functional.positions import alibi as alibi
 from jaxdl.functional.positions import alibi_slopes as alibi_slopes
 from jaxdl.functional.positions import rotary as rotary
 from jaxdl.functional.positions import sinusoidal_positions as sinusoidal_positions
+from jaxdl.functional.routing import load_balance as load_balance
+from jaxdl.functional.routing import queue_places as queue_places
+from jaxdl.functional.routing import top_k_gates as top_k_gates
 from jaxdl.functional.shape import flatten as flatten
 from jaxdl.functional.weights import spectral_norm as spectral_norm
 from jaxdl.functional.weights import weight_norm as weight_norm
