@@ -32,6 +32,16 @@ from jaxdl.functional.positions import alibi as alibi
 from jaxdl.functional.positions import alibi_slopes as alibi_slopes
 from jaxdl.functional.positions import rotary as rotary
 from jaxdl.functional.positions import sinusoidal_positions as sinusoidal_positions
+from jaxdl.functional.recurrent import conv_lstm as conv_lstm
+from jaxdl.functional.recurrent import conv_lstm_cell as conv_lstm_cell
+from jaxdl.functional.recurrent import flip_sequence as flip_sequence
+from jaxdl.functional.recurrent import gru as gru
+from jaxdl.functional.recurrent import gru_cell as gru_cell
+from jaxdl.functional.recurrent import last_step as last_step
+from jaxdl.functional.recurrent import lstm as lstm
+from jaxdl.functional.recurrent import lstm_cell as lstm_cell
+from jaxdl.functional.recurrent import simple_rnn as simple_rnn
+from jaxdl.functional.recurrent import simple_rnn_cell as simple_rnn_cell
 from jaxdl.functional.routing import load_balance as load_balance
 from jaxdl.functional.routing import queue_places as queue_places
 from jaxdl.functional.routing import top_k_gates as top_k_gates

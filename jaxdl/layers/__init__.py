@@ -32,6 +32,11 @@ from jaxdl.layers.pool import global_avg_pool as global_avg_pool
 from jaxdl.layers.pool import max_pool as max_pool
 from jaxdl.layers.positions import learned_positions as learned_positions
 from jaxdl.layers.positions import sinusoidal_positions as sinusoidal_positions
+from jaxdl.layers.recurrent import bidirectional as bidirectional
+from jaxdl.layers.recurrent import conv_lstm as conv_lstm
+from jaxdl.layers.recurrent import gru as gru
+from jaxdl.layers.recurrent import lstm as lstm
+from jaxdl.layers.recurrent import simple_rnn as simple_rnn
 from jaxdl.layers.shape import crop as crop
 from jaxdl.layers.shape import flatten as flatten
 from jaxdl.layers.shape import pad as pad
