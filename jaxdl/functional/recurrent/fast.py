@@ -34,7 +34,9 @@ def halved(sigmoids: tuple[bool, ...], *arrays: jax.Array | None) -> tuple[Any, 
 
 def _before(reverse: bool, first: jax.Array, states: jax.Array) -> jax.Array:
     """The state that each step started from."""
-    return jnp.concatenate([states[1:], first[None]] if reverse else [first[None], states[:-1]])
+    if reverse:
+        return jnp.concatenate([states, first[None]])[1:]
+    return jnp.concatenate([first[None], states])[:-1]
 
 
 def _weight_gradient(inputs: jax.Array, outputs: jax.Array) -> jax.Array:
