@@ -193,11 +193,11 @@ def test_second_gradients_with_lengths_and_states(kind, reverse, x64):
 
 
 def test_the_plain_loop_has_forward_mode(x64):
-    x, initial, weights = drawn("gru before")
+    x, initial, weights = drawn("gru after")
     direction = normal(x.shape, 7)
 
     def objective(x, method):
-        return total(F.gru(x, *weights, reset="before", initial=initial[0], method=method))
+        return total(F.gru(x, *weights, initial=initial[0], method=method))
 
     _, forward = jax.jit(lambda: jax.jvp(partial(objective, method="lax"), (x,), (direction,)))()
     backward = jax.jit(jax.grad(partial(objective, method="auto")))(x)

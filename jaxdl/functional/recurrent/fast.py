@@ -5,6 +5,9 @@ A round of a loop costs by its number of operations, so these keep few: the weig
 steps at once before it (a barrier keeps XLA from pulling that into the loop), and it carries only what recurs; the
 gradients of the gates and of the weights are formed for all steps at once after it.
 
+The GRU with the reset gate before the product is not here: its second product leaves too little outside of the loops,
+and in measurement the plain loop was as fast.
+
 Each takes and gives what :func:`jaxdl.functional.recurrent.steps.plain_scan` does. The backward halves are plain
 functions of arrays, so that they can be differentiated again.
 """
@@ -197,57 +200,3 @@ def _gru_after_backward(reverse: bool, saved: Any, gradients: Pair) -> tuple[Any
 
 
 gru_after_scan.defvjp(_gru_after_forward, _gru_after_backward)
-
-
-# GRU, reset before the product: n = tanh(z_n + (r h) U_n), h' = n + z (h - n)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def gru_before_scan(
-    reverse: bool, z: jax.Array, weights: tuple[jax.Array], h: jax.Array, real: jax.Array | None
-) -> Pair:
-    """The loop of a GRU with the reset gate before the product; the weights of its sigmoid gates are halved."""
-    return _gru_before_forward(reverse, z, weights, h, real)[0]
-
-
-def _gru_before_forward(reverse: bool, z: Any, weights: Any, h: Any, real: Any) -> tuple[Pair, Any]:
-    (u,) = weights
-    size = 2 * h.shape[-1]
-    gates, candidate = u[:, :size], u[:, size:]
-
-    def step(h: jax.Array, inputs: Any) -> tuple[jax.Array, Any]:
-        z, real = inputs
-        t = jnp.tanh(z[:, :size] + h @ gates)
-        r, update = jnp.split(0.5 * t + 0.5, 2, axis=-1)
-        n = jnp.tanh(z[:, size:] + (r * h) @ candidate)
-        h = _where(real, n + update * (h - n), h)
-        return h, (t, n, h)
-
-    last, (t, n, hs) = lax.scan(step, h, (z, real), reverse=reverse)
-    return (hs, last), (t, n, hs, weights, h, real)
-
-
-def _gru_before_backward(reverse: bool, saved: Any, gradients: Pair) -> tuple[Any, ...]:
-    t, n, hs, (u,), first, real = saved
-    size = t.shape[-1]
-    r, update = jnp.split(0.5 * t + 0.5, 2, axis=-1)
-    before = _before(reverse, first, hs)
-    to_n = _where(real, (1 - update) * (1 - n * n), 0)
-    gate = jnp.concatenate([0.5 * before, 0.5 * (before - n)], axis=-1) * (1 - t * t)
-    gate, to_n, kept, r = lax.optimization_barrier((_where(real, gate, 0), to_n, _where(real, update, 1), r))
-    gates, candidate = lax.optimization_barrier((u[:, :size].T, u[:, size:].T))
-
-    def step(dh: jax.Array, inputs: Any) -> tuple[jax.Array, Pair]:
-        dy, gate, to_n, kept, r = inputs
-        dh = dh + dy
-        dreset = (dh * to_n) @ candidate
-        back = (gate * jnp.concatenate([dreset, dh], axis=-1)) @ gates
-        return dh * kept + dreset * r + back, (dh, dreset)
-
-    first_dh, (dh, dreset) = lax.scan(step, gradients[1], (gradients[0], gate, to_n, kept, r), reverse=not reverse)
-    dgates, dn = gate * jnp.concatenate([dreset, dh], axis=-1), dh * to_n
-    du = jnp.concatenate([_weight_gradient(before, dgates), _weight_gradient(r * before, dn)], axis=-1)
-    return jnp.concatenate([dgates, dn], axis=-1), (du,), first_dh, None
-
-
-gru_before_scan.defvjp(_gru_before_forward, _gru_before_backward)

@@ -136,8 +136,8 @@ def gru(
     **Shapes** ``x: (batch, time, in)``, ``lengths: (batch,)``, ``initial: (batch, H)``, weights as in
     :func:`gru_cell` ``-> y: (batch, time, H)``, ``h: (batch, H)``.
 
-    **Args** ``reset``: the reset gate ``"before"`` the recurrent product, as in the paper, or ``"after"`` it, as in
-    PyTorch, cuDNN and Keras' default. The others and **Raises** as in :func:`simple_rnn`.
+    **Args** ``reset``: the reset gate ``"before"`` the recurrent product, as in the paper (always by the plain loop), or
+    ``"after"`` it, as in PyTorch, cuDNN and Keras' default. The others and **Raises** as in :func:`simple_rnn`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -154,8 +154,8 @@ def gru(
     xs, real = time_first(x, check_lengths("gru", lengths, x))
     after = reset == "after"
     scan: Scan = functools.partial(plain_scan, cells.gru_after_step if after else cells.gru_before_step)
-    if method == "auto":
-        scan = fast.gru_after_scan if after else fast.gru_before_scan
+    if method == "auto" and after:
+        scan = fast.gru_after_scan
         kernel, u, bias = fast.halved(fast.GRU_SIGMOIDS, kernel, u, bias)
     weights = (u, cells.bias_or_zeros(recurrent_bias, u)) if after else (u,)
     hs, h = scan(reverse, dense(xs, kernel, bias), weights, h, real)
