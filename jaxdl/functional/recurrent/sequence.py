@@ -136,8 +136,8 @@ def gru(
     **Shapes** ``x: (batch, time, in)``, ``lengths: (batch,)``, ``initial: (batch, H)``, weights as in
     :func:`gru_cell` ``-> y: (batch, time, H)``, ``h: (batch, H)``.
 
-    **Args** ``reset``: the reset gate ``"before"`` the recurrent product, as in the paper (always by the plain loop), or
-    ``"after"`` it, as in PyTorch, cuDNN and Keras' default. The others and **Raises** as in :func:`simple_rnn`.
+    **Args** ``reset``: the reset gate ``"before"`` the recurrent product, as in the paper (always by the plain loop),
+    or ``"after"`` it, as in PyTorch, cuDNN and Keras' default. The others and **Raises** as in :func:`simple_rnn`.
 
     Example:
         >>> import jax.numpy as jnp
