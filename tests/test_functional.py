@@ -678,7 +678,11 @@ ERRORS = [
     (lambda: F.conv(X2, K2, strides=(1, 2, 3)), ValueError, "strides must be an int or 2 ints, one for each"),
     (lambda: F.conv(X2, K2, strides=0), ValueError, "strides must be a positive int; got 0"),
     (lambda: F.conv(X2, K2, dilation=(1, True)), ValueError, "dilation must be a positive int; got True"),
-    (lambda: F.conv(X2, K2, padding="same"), ValueError, 'padding must be "VALID", "SAME", an int of 0 or more, or 2'),
+    (
+        lambda: F.conv(X2, K2, padding="same"),
+        ValueError,
+        'must be "VALID", "SAME", "CAUSAL", an int of 0 or more, or 2',
+    ),
     (lambda: F.conv(X2, K2, padding=-1), ValueError, "of such ints; got -1"),
     (lambda: F.conv(X2, K2, padding=(1, 1)), ValueError, "or 2 pairs (low, high) of such ints; got (1, 1)"),
     (

@@ -13,6 +13,14 @@ from jaxdl.functional.embedding import attend as attend
 from jaxdl.functional.embedding import embedding as embedding
 from jaxdl.functional.embedding import one_hot as one_hot
 from jaxdl.functional.linear import bilinear as bilinear
+from jaxdl.functional.adaptive_pool import adaptive_avg_pool as adaptive_avg_pool
+from jaxdl.functional.adaptive_pool import adaptive_max_pool as adaptive_max_pool
+from jaxdl.functional.adaptive_pool import global_avg_pool as global_avg_pool
+from jaxdl.functional.adaptive_pool import global_max_pool as global_max_pool
+from jaxdl.functional.conv import conv as conv
+from jaxdl.functional.conv import depthwise_conv as depthwise_conv
+from jaxdl.functional.conv import separable_conv as separable_conv
+from jaxdl.functional.conv_transpose import conv_transpose as conv_transpose
 from jaxdl.functional.linear import dense as dense
 from jaxdl.functional.noise import alpha_dropout as alpha_dropout
 from jaxdl.functional.noise import channel_dropout as channel_dropout
@@ -25,8 +33,9 @@ from jaxdl.functional.norm import group_norm as group_norm
 from jaxdl.functional.norm import instance_norm as instance_norm
 from jaxdl.functional.norm import layer_norm as layer_norm
 from jaxdl.functional.norm import rms_norm as rms_norm
+from jaxdl.functional.patches import fold as fold
+from jaxdl.functional.patches import patches as patches
 from jaxdl.functional.pool import avg_pool as avg_pool
-from jaxdl.functional.pool import global_avg_pool as global_avg_pool
 from jaxdl.functional.pool import max_pool as max_pool
 from jaxdl.functional.positions import alibi as alibi
 from jaxdl.functional.positions import alibi_slopes as alibi_slopes
@@ -45,6 +54,9 @@ from jaxdl.functional.recurrent import simple_rnn_cell as simple_rnn_cell
 from jaxdl.functional.routing import load_balance as load_balance
 from jaxdl.functional.routing import queue_places as queue_places
 from jaxdl.functional.routing import top_k_gates as top_k_gates
+from jaxdl.functional.resize import pixel_shuffle as pixel_shuffle
+from jaxdl.functional.resize import pixel_unshuffle as pixel_unshuffle
+from jaxdl.functional.resize import upsample as upsample
 from jaxdl.functional.shape import flatten as flatten
 from jaxdl.functional.weights import spectral_norm as spectral_norm
 from jaxdl.functional.weights import weight_norm as weight_norm

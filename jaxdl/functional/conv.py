@@ -1,25 +1,41 @@
 """Convolution over any number of spatial axes, channels last."""
 
-import functools
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxdl.core.checks import floating, positive_int
 from jaxdl.core.errors import bad_value, describe
+from jaxdl.functional.forms import LAX, LEADING_TAPS, PATCHES, SHIFTED, Plan, planned
 from jaxdl.functional.shape import along_last
 from jaxdl.functional.window import Padding, Window, check_spatial, make_window
 
 Method = Literal["auto", "lax"]
+Sizes = int | Sequence[int]
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 # The rule for the choice of form. On CPU, `benchmarks/lowerings.py` prints the step of a loop for each form: there the
 # kernel's gradient through lax.conv costs 3 to 90 times that of patches times a product, over all shapes tried; the
-# forward pass alone is as fast through lax in one and two dimensions, and up to 10 times slower in three.
+# forward pass alone is as fast through lax in one and two dimensions, and up to 10 times slower in three. With
+# groups, both gradients take lax 3 to 14 times as long as patches of each group do, and, where each input channel is
+# alone, 1.4 to 160 times as long as shifted inputs do.
 PATCHES_LIMIT_BYTES = 1 << 30
+
+
+def _plan(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> Plan:
+    elsewhere = LAX if window.rank <= 3 else LEADING_TAPS  # cuDNN convolves at most three axes
+    if groups > 1 and kernel.shape[-2] == 1:
+        return Plan(window, groups, SHIFTED, SHIFTED, elsewhere)
+    positions = math.prod(window.positions(x.shape[1:-1]))
+    patches_bytes = x.shape[0] * positions * math.prod(window.size) * x.shape[-1] * x.dtype.itemsize
+    if patches_bytes > PATCHES_LIMIT_BYTES:
+        return Plan(window, groups, LAX, LAX, elsewhere)
+    alone = LAX if window.rank < 3 and groups == 1 else PATCHES
+    return Plan(window, groups, alone, PATCHES, elsewhere)
 
 
 def conv(
@@ -27,9 +43,10 @@ def conv(
     kernel: jax.Array,
     bias: jax.Array | None = None,
     *,
-    strides: int | Sequence[int] = 1,
+    strides: Sizes = 1,
     padding: Padding = "VALID",
-    dilation: int | Sequence[int] = 1,
+    padding_mode: PaddingMode = "zeros",
+    dilation: Sizes = 1,
     groups: int = 1,
     method: Method = "auto",
 ) -> jax.Array:
@@ -41,10 +58,14 @@ def conv(
     ``-> (batch, *positions, out)``.
 
     **Args** ``strides``, ``dilation``: an int or one for each spatial axis. ``padding``: ``"VALID"``, ``"SAME"`` (the
-    odd element at the high end, as in Keras and Flax; PyTorch has no such padding for strides above 1), an int, or a
-    pair (low, high) for each axis. ``groups``: channels in as many parts that do not meet. ``method``: ``"auto"`` takes
-    the fastest form for the platform, with a derivative of its own (reverse mode); ``"lax"`` is the plain
-    ``lax.conv_general_dilated``, which has forward mode as well.
+    odd element at the high end, as in Keras and Flax; PyTorch has no such padding for strides above 1), ``"CAUSAL"``
+    (one spatial axis alone, as in Keras and Flax: as many positions, none of which sees a later one), an int, or a pair
+    (low, high) for each axis. ``padding_mode``, in PyTorch's words, what stands there: ``"zeros"``; ``"reflect"``, the
+    input mirrored at its first and last element, which are not doubled; ``"replicate"``, those elements again;
+    ``"circular"``, the other end of the input. Flax's ``"CIRCULAR"`` and ``"REFLECT"`` are ``"SAME"`` with such a mode,
+    where the stride is 1. ``groups``: channels in as many parts that do not meet. ``method``: ``"auto"`` takes the
+    fastest form for the platform, with a derivative of its own (reverse mode); ``"lax"`` is the plain
+    ``lax.conv_general_dilated``, which has forward mode as well, but more than three spatial axes only on CPU.
 
     **Raises** ``ValueError`` for a wrong rank or sizes that do not fit, ``TypeError`` for an input that is not
     floating.
@@ -53,31 +74,82 @@ def conv(
         >>> import jax.numpy as jnp
         >>> conv(jnp.ones((1, 5, 5, 2)), jnp.ones((3, 3, 2, 4))).shape
         (1, 3, 3, 4)
+        >>> conv(jnp.ones((1, 5, 1)), jnp.ones((3, 1, 1)), padding="CAUSAL").ravel()
+        Array([1., 2., 3., 3., 3.], dtype=float32)
 
     **References** Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016.
     """
-    check_conv("conv", x, groups)
-    rank = len(x.shape) - 2
-    if kernel.ndim != rank + 2:
-        needs = f"kernel must have shape (*window, in / groups, out) with {rank} spatial axes for input {describe(x)}"
-        raise bad_value("conv", needs, kernel)
-    if kernel.shape[-2] * groups != x.shape[-1]:
-        needs = f"input must have {kernel.shape[-2] * groups} channels for kernel {describe(kernel)}, groups={groups}"
-        raise bad_value("conv", needs, x)
-    if kernel.shape[-1] % groups:
-        raise bad_value("conv", f"the kernel's output channels must be a multiple of groups={groups}", kernel)
-    if bias is not None and bias.shape != kernel.shape[-1:]:
-        raise bad_value("conv", f"bias must have shape ({kernel.shape[-1]},)", bias)
-    if method not in ("auto", "lax"):
-        raise bad_value("conv", 'method must be "auto" or "lax"', repr(method))
-    window = make_window("conv", x.shape[1:-1], kernel.shape[:-2], strides, padding, dilation)
-    dtype = jnp.promote_types(x.dtype, kernel.dtype)
-    x, kernel = x.astype(dtype), kernel.astype(dtype)
-    if method == "auto" and groups == 1 and _patches_bytes(x, window) <= PATCHES_LIMIT_BYTES:
-        y = _conv(window, x, kernel)
-    else:
-        y = _lax_conv(window, groups, x, kernel)
-    return y if bias is None else y + along_last(bias, y.ndim)
+    return _convolve("conv", x, kernel, bias, strides, padding, padding_mode, dilation, groups, method)
+
+
+def depthwise_conv(
+    x: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array | None = None,
+    *,
+    strides: Sizes = 1,
+    padding: Padding = "VALID",
+    padding_mode: PaddingMode = "zeros",
+    dilation: Sizes = 1,
+    method: Method = "auto",
+) -> jax.Array:
+    """Convolution of each channel by itself, with ``multiplier`` kernels each: :func:`conv` with ``groups=in``.
+
+    ``y[b, p, i·multiplier + m] = Σ_t x[b, p·stride + t·dilation − low, i] · kernel[t, 0, i·multiplier + m] + bias[…]``.
+    The outputs of one input channel lie together, as in Keras, PyTorch and TensorFlow. Keras has
+    ``(*window, in, multiplier)`` for a kernel, the same numbers in the same order.
+
+    **Shapes** ``x: (batch, *spatial, in)``, ``kernel: (*window, 1, in · multiplier)``, ``bias: (in · multiplier,)``
+    ``-> (batch, *positions, in · multiplier)``.
+
+    **Args**, **Raises** as in :func:`conv`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> depthwise_conv(jnp.ones((1, 5, 5, 2)), jnp.ones((3, 3, 1, 6))).shape
+        (1, 3, 3, 6)
+
+    **References** Sifre, Rigid-motion scattering for image classification, 2014.
+    """
+    _check_depthwise("depthwise_conv", "kernel", x, kernel)
+    options = (strides, padding, padding_mode, dilation, x.shape[-1], method)
+    return _convolve("depthwise_conv", x, kernel, bias, *options)
+
+
+def separable_conv(
+    x: jax.Array,
+    depthwise_kernel: jax.Array,
+    pointwise_kernel: jax.Array,
+    bias: jax.Array | None = None,
+    *,
+    strides: Sizes = 1,
+    padding: Padding = "VALID",
+    padding_mode: PaddingMode = "zeros",
+    dilation: Sizes = 1,
+    method: Method = "auto",
+) -> jax.Array:
+    """A :func:`depthwise_conv`, then a :func:`conv` with a window of 1 that mixes the channels; nothing between them.
+
+    **Shapes** ``x: (batch, *spatial, in)``, ``depthwise_kernel: (*window, 1, in · multiplier)``,
+    ``pointwise_kernel: (1, …, 1, in · multiplier, out)``, ``bias: (out,)`` ``-> (batch, *positions, out)``.
+
+    **Args**, **Raises** as in :func:`conv`; strides, padding and dilation are the depthwise part's.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> separable_conv(jnp.ones((1, 5, 5, 2)), jnp.ones((3, 3, 1, 6)), jnp.ones((1, 1, 6, 4))).shape
+        (1, 3, 3, 4)
+
+    **References** Chollet, Xception: deep learning with depthwise separable convolutions, 2017.
+    """
+    _check_depthwise("separable_conv", "depthwise_kernel", x, depthwise_kernel)
+    window, between = (1,) * (x.ndim - 2), depthwise_kernel.shape[-1]
+    if pointwise_kernel.shape[:-1] != (*window, between):
+        needs = f"pointwise_kernel must have shape ({', '.join(map(str, window))}, {between}, out)"
+        raise bad_value("separable_conv", needs, pointwise_kernel)
+    options = (strides, padding, padding_mode, dilation, x.shape[-1], method)
+    middle = _convolve("separable_conv", x, depthwise_kernel, None, *options)
+    return _convolve("separable_conv", middle, pointwise_kernel, bias, 1, "VALID", "zeros", 1, 1, method)
 
 
 def check_conv(call: str, x: jax.Array, groups: int) -> None:
@@ -88,81 +160,67 @@ def check_conv(call: str, x: jax.Array, groups: int) -> None:
         raise bad_value(call, f"the input's channels must be a multiple of groups={groups}", x)
 
 
-def _patches_bytes(x: jax.Array, window: Window) -> int:
-    positions = math.prod(window.positions(x.shape[1:-1]))
-    return x.shape[0] * positions * math.prod(window.size) * x.shape[-1] * x.dtype.itemsize
+def check_kernel(
+    call: str, x: jax.Array, kernel: jax.Array, bias: jax.Array | None, groups: int, method: Method
+) -> None:
+    """Raise unless input, kernel ``(*window, in / groups, out)`` and bias fit together."""
+    check_conv(call, x, groups)
+    rank = len(x.shape) - 2
+    if kernel.ndim != rank + 2:
+        needs = f"kernel must have shape (*window, in / groups, out) with {rank} spatial axes for input {describe(x)}"
+        raise bad_value(call, needs, kernel)
+    if kernel.shape[-2] * groups != x.shape[-1]:
+        needs = f"input must have {kernel.shape[-2] * groups} channels for kernel {describe(kernel)}, groups={groups}"
+        raise bad_value(call, needs, x)
+    if kernel.shape[-1] % groups:
+        raise bad_value(call, f"the kernel's output channels must be a multiple of groups={groups}", kernel)
+    if bias is not None and bias.shape != kernel.shape[-1:]:
+        raise bad_value(call, f"bias must have shape ({kernel.shape[-1]},)", bias)
+    if method not in ("auto", "lax"):
+        raise bad_value(call, 'method must be "auto" or "lax"', repr(method))
 
 
-def _lax_conv(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    # Any letters do for the spatial axes, as long as they differ.
-    axes = "0123456789"[: window.rank]
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=window.strides,
-        padding=window.padding,
-        rhs_dilation=window.dilation,
-        dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
-        feature_group_count=groups,
-    )
+def _check_depthwise(call: str, name: str, x: jax.Array, kernel: jax.Array) -> None:
+    check_conv(call, x, 1)
+    if kernel.ndim != len(x.shape) or kernel.shape[-2] != 1 or kernel.shape[-1] % x.shape[-1]:
+        needs = f"{name} must have shape (*window, 1, {x.shape[-1]} · multiplier) for input {describe(x)}"
+        raise bad_value(call, needs, kernel)
 
 
-def _patches(window: Window, x: jax.Array) -> jax.Array:
-    """The window's inputs at each position, ``(batch, *positions, taps · in)``, in the order of the kernel's axes."""
-    return jnp.concatenate(list(window.taps(window.pad(x))), axis=-1)
+def _convolve(
+    call: str,
+    x: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array | None,
+    strides: Sizes,
+    padding: Padding,
+    padding_mode: PaddingMode,
+    dilation: Sizes,
+    groups: int,
+    method: Method,
+) -> jax.Array:
+    check_kernel(call, x, kernel, bias, groups, method)
+    window = make_window(call, x.shape[1:-1], kernel.shape[:-2], strides, padding, dilation)
+    dtype = jnp.promote_types(x.dtype, kernel.dtype)
+    x, kernel = x.astype(dtype), kernel.astype(dtype)
+    if padding_mode != "zeros":
+        x = _pad_from_inside(call, x, window.padding, padding_mode)
+        window = dataclasses.replace(window, padding=((0, 0),) * window.rank)
+    everywhere = Plan(window, groups, LAX, LAX, LAX)
+    y = planned(_plan(window, groups, x, kernel) if method == "auto" else everywhere, x, kernel)
+    return y if bias is None else y + along_last(bias, y.ndim)
 
 
-def _rows(array: jax.Array) -> jax.Array:
-    """All axes but the last as one."""
-    return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
+_NUMPY_WORDS = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
-def _patches_conv(window: Window, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    patches = _patches(window, x)
-    return (_rows(patches) @ _rows(kernel)).reshape(*patches.shape[:-1], kernel.shape[-1])
-
-
-def _patches_gradients(window: Window, x: jax.Array, kernel: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
-    patches = _patches(window, x)
-    dkernel = (_rows(patches).T @ _rows(dy)).reshape(kernel.shape)
-    dpatches = (_rows(dy) @ _rows(kernel).T).reshape(patches.shape)
-    # Each input's gradient is a sum over taps: of wide numbers, where the input is narrow.
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    spec = jax.ShapeDtypeStruct(x.shape, wide)
-    (dx,) = jax.linear_transpose(functools.partial(_patches, window), spec)(dpatches.astype(wide))
-    return dx.astype(x.dtype), dkernel
-
-
-def _lax_gradients(window: Window, x: jax.Array, kernel: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return jax.vjp(functools.partial(_lax_conv, window, 1), x, kernel)[1](dy)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _conv(window: Window, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    plain = functools.partial(_lax_conv, window, 1)
-    if window.rank < 3:
-        return plain(x, kernel)
-    return lax.platform_dependent(x, kernel, cpu=functools.partial(_patches_conv, window), default=plain)
-
-
-def _conv_forward(window: Window, x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    # The same patches serve the gradient: within one program XLA builds them once.
-    y = lax.platform_dependent(
-        x,
-        kernel,
-        cpu=functools.partial(_patches_conv, window),
-        default=functools.partial(_lax_conv, window, 1),
-    )
-    return y, (x, kernel)
-
-
-def _conv_backward(window: Window, saved: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return lax.platform_dependent(
-        *saved,
-        dy,
-        cpu=functools.partial(_patches_gradients, window),
-        default=functools.partial(_lax_gradients, window),
-    )
-
-
-_conv.defvjp(_conv_forward, _conv_backward)
+def _pad_from_inside(call: str, x: jax.Array, amounts: Sequence[tuple[int, int]], mode: PaddingMode) -> jax.Array:
+    """Pad the spatial axes with elements of the input itself."""
+    if mode not in _NUMPY_WORDS:
+        raise bad_value(call, 'padding_mode must be "zeros", "reflect", "replicate" or "circular"', repr(mode))
+    for n, pad in zip(x.shape[1:-1], map(max, amounts), strict=True):
+        least = {"reflect": pad + 1, "replicate": 1, "circular": pad}[mode] if pad else 0
+        if n < least:
+            needs = f'padding_mode="{mode}" needs at least {least} elements along an axis padded by {pad}'
+            raise bad_value(call, needs, f"spatial sizes {x.shape[1:-1]}")
+    return jnp.pad(x, [(0, 0), *amounts, (0, 0)], mode=_NUMPY_WORDS[mode])

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,12 @@ from jax import lax
 
 from jaxdl.core.checks import floating
 from jaxdl.core.errors import bad_value
+from jaxdl.functional.conv import Method, Sizes
 from jaxdl.functional.window import Padding, Window, check_spatial, make_window
 
-Method = Literal["auto", "lax"]
-Sizes = int | Sequence[int]
+# The rule for the choice of form. On CPU the gradient of lax.reduce_window is serial: for windows of 3 and 5 that
+# overlap it took 5 to 15 times as long as a maximum over strided slices. These are unrolled, so not too many of them.
+TAPS_LIMIT = 64
 
 
 def check_pool(call: str, x: jax.Array) -> None:
@@ -30,6 +32,7 @@ def max_pool(
     *,
     strides: Sizes | None = None,
     padding: Padding = "VALID",
+    dilation: Sizes = 1,
     method: Method = "auto",
 ) -> jax.Array:
     """The largest value in each window, channel by channel. Padding never wins.
@@ -39,22 +42,33 @@ def max_pool(
 
     **Shapes** ``x: (batch, *spatial, channels) -> (batch, *positions, channels)``.
 
-    **Args** ``window``, ``strides``: an int or one for each spatial axis; strides default to the window. ``padding``:
-    as in :func:`conv`. ``method``: ``"auto"`` takes a maximum over strided slices where windows do not overlap (its own
-    derivative, reverse mode); ``"lax"`` is always ``lax.reduce_window``.
+    **Args** ``window``, ``strides``, ``dilation``: an int or one for each spatial axis; strides default to the window.
+    ``padding``: as in :func:`conv`. ``method``: ``"auto"`` takes a maximum over strided slices where that is faster
+    (its own derivative, reverse mode); ``"lax"`` is ``lax.reduce_window`` or, where that has no derivative (with
+    dilation), an argmax over the slices: forward mode as well.
+
+    **Raises** ``ValueError`` for a wrong rank, a window that does not fit or one that would see padding alone,
+    ``TypeError`` for an input that is not floating.
 
     Example:
         >>> import jax.numpy as jnp
         >>> max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 2).ravel()
         Array([ 5.,  7., 13., 15.], dtype=float32)
+
+    **References** Ranzato, Huang, Boureau and LeCun, Unsupervised learning of invariant feature hierarchies with
+    applications to object recognition, 2007.
     """
     check_pool("max_pool", x)
     if method not in ("auto", "lax"):
         raise bad_value("max_pool", 'method must be "auto" or "lax"', repr(method))
-    frame = _frame("max_pool", x, window, strides, padding)
-    if method == "auto" and frame.strides == frame.size and not any(map(any, frame.padding)):
+    frame = _frame("max_pool", x, window, strides, padding, dilation)
+    if method == "lax":
+        return _argmax_pool(frame, x) if _dilated(frame) else _lax_max_pool(frame, x)
+    if frame.strides == frame.size and not _dilated(frame) and not any(map(any, frame.padding)):
         return _max_pool_apart(frame, x)
-    return lax.reduce_window(x, np.asarray(-np.inf, x.dtype), lax.max, *_lax_window(frame))
+    if math.prod(frame.size) > TAPS_LIMIT and not _dilated(frame):
+        return _lax_max_pool(frame, x)
+    return _max_pool(frame, x)
 
 
 def avg_pool(
@@ -63,6 +77,7 @@ def avg_pool(
     *,
     strides: Sizes | None = None,
     padding: Padding = "VALID",
+    dilation: Sizes = 1,
     count_include_pad: bool = True,
 ) -> jax.Array:
     """The mean of each window, channel by channel, accumulated in ``promote_types(x.dtype, float32)``.
@@ -72,52 +87,111 @@ def avg_pool(
     **Args** as in :func:`max_pool`. ``count_include_pad``: whether padded zeros count in the mean; True as in PyTorch
     and Flax, where Keras leaves them out.
 
+    **Raises** as in :func:`max_pool`.
+
     Example:
         >>> import jax.numpy as jnp
         >>> avg_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 2).ravel()
         Array([ 2.5,  4.5, 10.5, 12.5], dtype=float32)
+
+    **References** LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document recognition, 1998.
     """
     check_pool("avg_pool", x)
-    frame = _frame("avg_pool", x, window, strides, padding)
+    frame = _frame("avg_pool", x, window, strides, padding, dilation)
     dtype = jnp.promote_types(x.dtype, jnp.float32)
-    add = functools.partial(lax.reduce_window, init_value=np.zeros((), dtype), computation=lax.add)
-    dimensions, steps, pads = _lax_window(frame)
-    total = add(x.astype(dtype), window_dimensions=dimensions, window_strides=steps, padding=pads)
+
+    def add(x: jax.Array) -> jax.Array:
+        return lax.reduce_window(x, np.zeros((), dtype), lax.add, **_lax_words(frame))
+
+    total = add(x.astype(dtype))
     count: jax.Array | float = float(math.prod(frame.size))
     if not count_include_pad and any(map(any, frame.padding)):
-        ones = jnp.ones((1, *x.shape[1:-1], 1), dtype)
-        count = add(ones, window_dimensions=dimensions, window_strides=steps, padding=pads)
+        count = add(jnp.ones((1, *x.shape[1:-1], 1), dtype))
     return (total / count).astype(x.dtype)
 
 
-def global_avg_pool(x: jax.Array) -> jax.Array:
-    """The mean over all spatial axes, accumulated in ``promote_types(x.dtype, float32)``.
-
-    **Shapes** ``x: (batch, *spatial, channels) -> (batch, channels)``.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> global_avg_pool(jnp.ones((2, 4, 4, 3))).shape
-        (2, 3)
-
-    **References** Lin, Chen and Yan, Network in network, 2013.
-    """
-    check_pool("global_avg_pool", x)
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
-    return jnp.mean(x, axis=tuple(range(1, x.ndim - 1)), dtype=dtype).astype(x.dtype)
-
-
-def _frame(call: str, x: jax.Array, window: Sizes, strides: Sizes | None, padding: Padding) -> Window:
-    frame = make_window(call, x.shape[1:-1], window, window if strides is None else strides, padding)
-    if any(max(pair) >= size for pair, size in zip(frame.padding, frame.size, strict=True)):
-        raise bad_value(
-            call, f"padding must be less than the window {frame.size}, or a window sees nothing", repr(padding)
-        )
+def _frame(call: str, x: jax.Array, window: Sizes, strides: Sizes | None, padding: Padding, dilation: Sizes) -> Window:
+    frame = make_window(call, x.shape[1:-1], window, window if strides is None else strides, padding, dilation)
+    for n, (low, high), reach, stride, spread in zip(
+        x.shape[1:-1], frame.padding, frame.reach, frame.strides, frame.dilation, strict=True
+    ):
+        first = np.arange(0, n + low + high - reach + 1, stride) - low
+        seen = first[:, None] + np.arange(0, reach, spread)[None]
+        if not ((seen >= 0) & (seen < n)).any(axis=1).all():
+            needs = f"padding must be less than the window {frame.size}, or a window sees nothing"
+            if frame.dilation != (1,) * frame.rank:
+                needs += f" (with dilation {frame.dilation}, in its gaps as well)"
+            raise bad_value(call, needs, repr(padding))
     return frame
 
 
-def _lax_window(frame: Window) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, int], ...]]:
-    return (1, *frame.size, 1), (1, *frame.strides, 1), ((0, 0), *frame.padding, (0, 0))
+def _dilated(frame: Window) -> bool:
+    return any(spread > 1 for spread in frame.dilation)
+
+
+def _lax_words(frame: Window) -> dict[str, Any]:
+    return {
+        "window_dimensions": (1, *frame.size, 1),
+        "window_strides": (1, *frame.strides, 1),
+        "padding": ((0, 0), *frame.padding, (0, 0)),
+        "window_dilation": (1, *frame.dilation, 1),
+    }
+
+
+def _lax_max_pool(frame: Window, x: jax.Array) -> jax.Array:
+    return lax.reduce_window(x, np.asarray(-np.inf, x.dtype), lax.max, **_lax_words(frame))
+
+
+def _argmax_pool(frame: Window, x: jax.Array) -> jax.Array:
+    taps = jnp.stack(list(frame.taps(frame.pad(x, -np.inf))))
+    return jnp.take_along_axis(taps, jnp.argmax(taps, axis=0, keepdims=True), axis=0)[0]
+
+
+def _winner(taps: Sequence[jax.Array], y: jax.Array) -> jax.Array:
+    """The first of the taps that is ``y``."""
+    last = len(taps) - 1
+    winner = jnp.full(y.shape, last, jnp.int32)
+    for index in reversed(range(last)):
+        winner = jnp.where(taps[index] == y, jnp.int32(index), winner)
+    return winner
+
+
+def _taps_max_pool(frame: Window, x: jax.Array) -> jax.Array:
+    return functools.reduce(jnp.maximum, frame.taps(frame.pad(x, -np.inf)))
+
+
+def _taps_gradient(frame: Window, x: jax.Array, y: jax.Array, dy: jax.Array) -> jax.Array:
+    taps = list(frame.taps(frame.pad(x, -np.inf)))
+    winner = _winner(taps, y)
+    return frame.place([jnp.where(winner == index, dy, 0) for index in range(len(taps))], x.shape[1:-1])
+
+
+def _lax_gradient(frame: Window, x: jax.Array, y: jax.Array, dy: jax.Array) -> jax.Array:
+    return jax.vjp(functools.partial(_lax_max_pool, frame), x)[1](dy)[0]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _max_pool(frame: Window, x: jax.Array) -> jax.Array:
+    """Windows that overlap, are padded or have gaps."""
+    taps = functools.partial(_taps_max_pool, frame)
+    if _dilated(frame):
+        return taps(x)
+    return lax.platform_dependent(x, cpu=taps, default=functools.partial(_lax_max_pool, frame))
+
+
+def _max_pool_forward(frame: Window, x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    y = _max_pool(frame, x)
+    return y, (x, y)
+
+
+def _max_pool_backward(frame: Window, saved: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array]:
+    taps = functools.partial(_taps_gradient, frame)
+    if _dilated(frame):
+        return (taps(*saved, dy),)
+    return (lax.platform_dependent(*saved, dy, cpu=taps, default=functools.partial(_lax_gradient, frame)),)
+
+
+_max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -126,23 +200,19 @@ def _max_pool_apart(frame: Window, x: jax.Array) -> jax.Array:
     return functools.reduce(jnp.maximum, frame.taps(x))
 
 
-def _max_pool_forward(frame: Window, x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+def _max_pool_apart_forward(frame: Window, x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     y = _max_pool_apart(frame, x)
     return y, (x, y)
 
 
-def _max_pool_backward(frame: Window, saved: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array]:
+def _max_pool_apart_backward(frame: Window, saved: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array]:
     x, y = saved
-    taps = list(frame.taps(x))
-    last = len(taps) - 1
-    winner = jnp.full(y.shape, last, jnp.int32)
-    for index in reversed(range(last)):
-        winner = jnp.where(taps[index] == y, jnp.int32(index), winner)
+    winner = _winner(list(frame.taps(x)), y)
     # Every input lies in at most one window, so dx is dy spread over its window, kept where the winner sits.
     spread = [1] * (2 * frame.rank + 2)
     for axis, size in enumerate(frame.size):
         spread[2 * axis + 2] = size
-    order = jnp.arange(len(taps), dtype=jnp.int32).reshape(spread)
+    order = jnp.arange(math.prod(frame.size), dtype=jnp.int32).reshape(spread)
     inner = tuple(2 * axis + 2 for axis in range(frame.rank))
     dx = jnp.where(jnp.expand_dims(winner, inner) == order, jnp.expand_dims(dy, inner), 0)
     covered = [n * size for n, size in zip(y.shape[1:-1], frame.size, strict=True)]
@@ -151,4 +221,4 @@ def _max_pool_backward(frame: Window, saved: tuple[jax.Array, jax.Array], dy: ja
     return (lax.pad(dx, jnp.zeros((), dx.dtype), [(0, 0, 0), *rest, (0, 0, 0)]),)
 
 
-_max_pool_apart.defvjp(_max_pool_forward, _max_pool_backward)
+_max_pool_apart.defvjp(_max_pool_apart_forward, _max_pool_apart_backward)

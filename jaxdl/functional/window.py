@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from jaxdl.core.checks import is_int, per_axis
 from jaxdl.core.errors import bad_value
 
-Padding = Literal["SAME", "VALID"] | int | Sequence[tuple[int, int]]
+Padding = Literal["SAME", "VALID", "CAUSAL"] | int | Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,16 @@ class Window:
             max((n - reach) // stride + 1, 0) for n, reach, stride in zip(padded, self.reach, self.strides, strict=True)
         )
 
-    def pad(self, x: jax.Array) -> jax.Array:
-        """Pad the spatial axes of ``x: (batch, *spatial, channels)`` with zeros."""
+    def over(self, axes: slice) -> "Window":
+        """The window along some of the axes."""
+        return Window(self.size[axes], self.strides[axes], self.padding[axes], self.dilation[axes])
+
+    def pad(self, x: jax.Array, fill: float = 0.0) -> jax.Array:
+        """Pad the spatial axes of ``x: (batch, *spatial, channels)``; a negative amount cuts off."""
         if not any(low or high for low, high in self.padding):
             return x
         config = [(0, 0, 0), *((low, high, 0) for low, high in self.padding), (0, 0, 0)]
-        return lax.pad(x, jax.numpy.zeros((), x.dtype), config)
+        return lax.pad(x, jnp.asarray(fill, x.dtype), config)
 
     def taps(self, padded: jax.Array) -> Iterator[jax.Array]:
         """For each element of the window, row by row: the inputs that it meets, ``(batch, *positions, channels)``."""
@@ -53,9 +58,8 @@ class Window:
         free = Window(self.size, self.strides, ((0, 0),) * self.rank, self.dilation)
         count = free.positions(spatial)
         if not all(count):  # nothing to slice, and no place to begin
-            yield from [jax.numpy.zeros((padded.shape[0], *count, padded.shape[-1]), padded.dtype)] * math.prod(
-                self.size
-            )
+            nothing = jnp.zeros((padded.shape[0], *count, padded.shape[-1]), padded.dtype)
+            yield from [nothing] * math.prod(self.size)
             return
         for tap in itertools.product(*map(range, self.size)):
             start = [t * d for t, d in zip(tap, self.dilation, strict=True)]
@@ -66,6 +70,24 @@ class Window:
                 (padded.shape[0], *stop, padded.shape[-1]),
                 (1, *self.strides, 1),
             )
+
+    def patches(self, x: jax.Array) -> jax.Array:
+        """The inputs that the window meets at each position, ``(batch, *positions, taps · channels)``, tap by tap."""
+        return jnp.concatenate(list(self.taps(self.pad(x))), axis=-1)
+
+    def place(self, taps: Sequence[jax.Array], spatial: Sequence[int]) -> jax.Array:
+        """The transpose of :meth:`taps` of the padded input: each input is the sum of its places.
+
+        The sum is of wide numbers where those of the taps are narrow.
+        """
+        wide = jnp.promote_types(taps[0].dtype, jnp.float32)
+        spec = jax.ShapeDtypeStruct((taps[0].shape[0], *spatial, taps[0].shape[-1]), wide)
+        (x,) = jax.linear_transpose(lambda x: list(self.taps(self.pad(x))), spec)([tap.astype(wide) for tap in taps])
+        return x.astype(taps[0].dtype)
+
+    def fold(self, patches: jax.Array, spatial: Sequence[int]) -> jax.Array:
+        """The transpose of :meth:`patches`."""
+        return self.place(jnp.split(patches, math.prod(self.size), axis=-1), spatial)
 
 
 def make_window(
@@ -98,11 +120,17 @@ def pad_amounts(
 ) -> tuple[tuple[int, int], ...]:
     """The (low, high) padding of each spatial axis.
 
-    ``"SAME"`` gives ``ceil(n / stride)`` positions, the odd element at the high end, as in Keras and Flax.
+    ``"SAME"`` gives ``ceil(n / stride)`` positions, the odd element at the high end, as in Keras and Flax;
+    ``"CAUSAL"`` as many, all padding at the low end, so that no position sees a later one.
     """
     rank = len(spatial)
     if padding == "VALID":
         return ((0, 0),) * rank
+    if padding == "CAUSAL":
+        if rank != 1:
+            needs = 'padding="CAUSAL" is for one spatial axis, as in Keras and Flax'
+            raise bad_value(call, needs, f"{rank} spatial axes", "Did you mean pairs (low, high) for each axis?")
+        return ((reach[0] - 1, 0),)
     if padding == "SAME":
         totals = [max((math.ceil(n / s) - 1) * s + k - n, 0) for n, k, s in zip(spatial, reach, strides, strict=True)]
         return tuple((total // 2, total - total // 2) for total in totals)
@@ -110,7 +138,7 @@ def pad_amounts(
         return ((padding, padding),) * rank
     if _pairs(padding, rank):
         return tuple((int(low), int(high)) for low, high in padding)  # type: ignore[union-attr]
-    needs = f'padding must be "VALID", "SAME", an int of 0 or more, or {rank} pairs (low, high) of such ints'
+    needs = f'padding must be "VALID", "SAME", "CAUSAL", an int of 0 or more, or {rank} pairs (low, high) of such ints'
     raise bad_value(call, needs, repr(padding))
 
 

@@ -15,6 +15,14 @@ from jaxdl.layers.embedding import embedding as embedding
 from jaxdl.layers.embedding import one_hot as one_hot
 from jaxdl.layers.feed_forward import feed_forward as feed_forward
 from jaxdl.layers.linear import bilinear as bilinear
+from jaxdl.layers.adaptive_pool import adaptive_avg_pool as adaptive_avg_pool
+from jaxdl.layers.adaptive_pool import adaptive_max_pool as adaptive_max_pool
+from jaxdl.layers.adaptive_pool import global_avg_pool as global_avg_pool
+from jaxdl.layers.adaptive_pool import global_max_pool as global_max_pool
+from jaxdl.layers.conv import conv as conv
+from jaxdl.layers.conv import depthwise_conv as depthwise_conv
+from jaxdl.layers.conv import separable_conv as separable_conv
+from jaxdl.layers.conv_transpose import conv_transpose as conv_transpose
 from jaxdl.layers.linear import dense as dense
 from jaxdl.layers.noise import alpha_dropout as alpha_dropout
 from jaxdl.layers.noise import channel_dropout as channel_dropout
@@ -27,8 +35,9 @@ from jaxdl.layers.norm import group_norm as group_norm
 from jaxdl.layers.norm import instance_norm as instance_norm
 from jaxdl.layers.norm import layer_norm as layer_norm
 from jaxdl.layers.norm import rms_norm as rms_norm
+from jaxdl.layers.patches import fold as fold
+from jaxdl.layers.patches import patches as patches
 from jaxdl.layers.pool import avg_pool as avg_pool
-from jaxdl.layers.pool import global_avg_pool as global_avg_pool
 from jaxdl.layers.pool import max_pool as max_pool
 from jaxdl.layers.positions import learned_positions as learned_positions
 from jaxdl.layers.positions import sinusoidal_positions as sinusoidal_positions
@@ -38,6 +47,9 @@ from jaxdl.layers.recurrent import gru as gru
 from jaxdl.layers.recurrent import lstm as lstm
 from jaxdl.layers.recurrent import simple_rnn as simple_rnn
 from jaxdl.layers.shape import crop as crop
+from jaxdl.layers.resize import pixel_shuffle as pixel_shuffle
+from jaxdl.layers.resize import pixel_unshuffle as pixel_unshuffle
+from jaxdl.layers.resize import upsample as upsample
 from jaxdl.layers.shape import flatten as flatten
 from jaxdl.layers.shape import pad as pad
 from jaxdl.layers.shape import permute as permute

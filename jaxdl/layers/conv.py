@@ -1,6 +1,5 @@
 """Convolution over any number of spatial axes."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -9,19 +8,20 @@ import jax.numpy as jnp
 from jaxdl import functional as F
 from jaxdl.core import bad_value, stateless
 from jaxdl.core.checks import per_axis, positive_int, sizes
-from jaxdl.functional.conv import check_conv
+from jaxdl.functional.conv import PaddingMode, Sizes, check_conv
 from jaxdl.functional.window import Padding
-from jaxdl.layers.initializers import Initializer, draw, glorot_uniform, zeros
+from jaxdl.layers.initializers import Initializer, draw, glorot_uniform, lecun_uniform, zeros
 
 
 @stateless(positionwise=False)
 def conv(
     features: int,
-    kernel_size: int | Sequence[int],
+    kernel_size: Sizes,
     *,
-    strides: int | Sequence[int] = 1,
+    strides: Sizes = 1,
     padding: Padding = "VALID",
-    dilation: int | Sequence[int] = 1,
+    padding_mode: PaddingMode = "zeros",
+    dilation: Sizes = 1,
     groups: int = 1,
     use_bias: bool = True,
     kernel_init: Initializer = glorot_uniform,
@@ -33,7 +33,8 @@ def conv(
     **Shapes** ``x: (batch, *spatial, in) -> (batch, *positions, features)``.
     **Params** ``kernel: (*kernel_size, in / groups, features)``, ``bias: (features,)``.
 
-    **Args** ``kernel_size``: an int, for as many spatial axes as the input has, or one int for each.
+    **Args** ``kernel_size``: an int, for as many spatial axes as the input has, or one int for each. ``kernel_init``:
+    Glorot uniform, as in Keras.
 
     **Raises** ``ValueError`` for an input of the wrong rank or channels, ``TypeError`` for one that is not floating.
 
@@ -49,8 +50,14 @@ def conv(
     positive_int("conv", "groups", groups)
     if features % groups:
         raise bad_value("conv", "features must be a multiple of groups", f"{features} and {groups}")
-    for name, value in (("kernel_size", kernel_size), ("strides", strides), ("dilation", dilation)):
-        sizes("conv", name, value)
+    _check_sizes("conv", kernel_size, strides, dilation)
+    options: dict[str, Any] = {
+        "strides": strides,
+        "padding": padding,
+        "padding_mode": padding_mode,
+        "dilation": dilation,
+        "groups": groups,
+    }
 
     def init(key: jax.Array, x: Any) -> dict[str, Any]:
         check_conv("conv", x, groups)
@@ -59,14 +66,130 @@ def conv(
         return draw(key, param_dtype, kernel=(kernel_init, (*window, x.shape[-1] // groups, features)), **bias)
 
     def apply(params: dict[str, Any], x: jax.Array) -> jax.Array:
-        return F.conv(
-            x,
-            params["kernel"],
-            params.get("bias"),
-            strides=strides,
-            padding=padding,
-            dilation=dilation,
-            groups=groups,
-        )
+        return F.conv(x, params["kernel"], params.get("bias"), **options)
 
     return init, apply
+
+
+@stateless(positionwise=False)
+def depthwise_conv(
+    kernel_size: Sizes,
+    *,
+    multiplier: int = 1,
+    strides: Sizes = 1,
+    padding: Padding = "VALID",
+    padding_mode: PaddingMode = "zeros",
+    dilation: Sizes = 1,
+    use_bias: bool = True,
+    kernel_init: Initializer = lecun_uniform,
+    bias_init: Initializer = zeros,
+    param_dtype: Any = jnp.float32,
+) -> Any:
+    """Convolution of each channel by itself, with ``multiplier`` kernels each; see
+    :func:`jaxdl.functional.depthwise_conv`.
+
+    **Shapes** ``x: (batch, *spatial, in) -> (batch, *positions, in · multiplier)``.
+    **Params** ``kernel: (*kernel_size, 1, in · multiplier)``, ``bias: (in · multiplier,)``.
+
+    **Args** ``kernel_init``: LeCun uniform, since an output sees one channel's window: it keeps the variance, where
+    Glorot's (which Keras takes) would count the outputs of all channels.
+
+    **Raises** ``ValueError`` for an input of the wrong rank, ``TypeError`` for one that is not floating.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> params, state = depthwise_conv(3, multiplier=2).init(jax.random.key(0), jnp.ones((1, 28, 28, 16)))
+        >>> params["kernel"].shape
+        (3, 3, 1, 32)
+
+    **References** Sifre, Rigid-motion scattering for image classification, 2014.
+    """
+    positive_int("depthwise_conv", "multiplier", multiplier)
+    _check_sizes("depthwise_conv", kernel_size, strides, dilation)
+    options: dict[str, Any] = {
+        "strides": strides,
+        "padding": padding,
+        "padding_mode": padding_mode,
+        "dilation": dilation,
+    }
+
+    def init(key: jax.Array, x: Any) -> dict[str, Any]:
+        check_conv("depthwise_conv", x, 1)
+        window = per_axis("depthwise_conv", "kernel_size", kernel_size, len(x.shape) - 2)
+        features = x.shape[-1] * multiplier
+        bias = {"bias": (bias_init, (features,))} if use_bias else {}
+        return draw(key, param_dtype, kernel=(kernel_init, (*window, 1, features)), **bias)
+
+    def apply(params: dict[str, Any], x: jax.Array) -> jax.Array:
+        return F.depthwise_conv(x, params["kernel"], params.get("bias"), **options)
+
+    return init, apply
+
+
+@stateless(positionwise=False)
+def separable_conv(
+    features: int,
+    kernel_size: Sizes,
+    *,
+    multiplier: int = 1,
+    strides: Sizes = 1,
+    padding: Padding = "VALID",
+    padding_mode: PaddingMode = "zeros",
+    dilation: Sizes = 1,
+    use_bias: bool = True,
+    depthwise_init: Initializer = lecun_uniform,
+    pointwise_init: Initializer = glorot_uniform,
+    bias_init: Initializer = zeros,
+    param_dtype: Any = jnp.float32,
+) -> Any:
+    """Convolution of each channel by itself, then a mix of the channels; see :func:`jaxdl.functional.separable_conv`.
+
+    **Shapes** ``x: (batch, *spatial, in) -> (batch, *positions, features)``.
+    **Params** ``depthwise_kernel: (*kernel_size, 1, in · multiplier)``,
+    ``pointwise_kernel: (1, …, 1, in · multiplier, features)``, ``bias: (features,)``.
+
+    **Args** ``depthwise_init``, ``pointwise_init``: as in :func:`depthwise_conv` and :func:`conv`.
+
+    **Raises** ``ValueError`` for an input of the wrong rank, ``TypeError`` for one that is not floating.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> params, state = separable_conv(32, 3).init(jax.random.key(0), jnp.ones((1, 28, 28, 16)))
+        >>> params["depthwise_kernel"].shape, params["pointwise_kernel"].shape
+        ((3, 3, 1, 16), (1, 1, 16, 32))
+
+    **References** Chollet, Xception: deep learning with depthwise separable convolutions, 2017.
+    """
+    positive_int("separable_conv", "features", features)
+    positive_int("separable_conv", "multiplier", multiplier)
+    _check_sizes("separable_conv", kernel_size, strides, dilation)
+    options: dict[str, Any] = {
+        "strides": strides,
+        "padding": padding,
+        "padding_mode": padding_mode,
+        "dilation": dilation,
+    }
+
+    def init(key: jax.Array, x: Any) -> dict[str, Any]:
+        check_conv("separable_conv", x, 1)
+        window = per_axis("separable_conv", "kernel_size", kernel_size, len(x.shape) - 2)
+        middle = x.shape[-1] * multiplier
+        bias = {"bias": (bias_init, (features,))} if use_bias else {}
+        return draw(
+            key,
+            param_dtype,
+            depthwise_kernel=(depthwise_init, (*window, 1, middle)),
+            pointwise_kernel=(pointwise_init, (*(1,) * len(window), middle, features)),
+            **bias,
+        )
+
+    def apply(params: dict[str, Any], x: jax.Array) -> jax.Array:
+        kernels = params["depthwise_kernel"], params["pointwise_kernel"]
+        return F.separable_conv(x, *kernels, params.get("bias"), **options)
+
+    return init, apply
+
+
+def _check_sizes(call: str, kernel_size: Sizes, strides: Sizes, dilation: Sizes) -> None:
+    for name, value in (("kernel_size", kernel_size), ("strides", strides), ("dilation", dilation)):
+        sizes(call, name, value)

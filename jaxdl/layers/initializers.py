@@ -25,6 +25,11 @@ def unit_rows(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     return jax.nn.initializers.normal(max(shape[-1], 1) ** -0.5)(key, shape, dtype)
 
 
+def lecun_uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """``U(−a, a)`` with ``a = √(3 / fan_in)``, the window's elements counted."""
+    return jax.nn.initializers.lecun_uniform()(key, shape, dtype)
+
+
 def zeros(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     """All zeros."""
     return jax.numpy.zeros(shape, dtype)

@@ -1,6 +1,5 @@
 """Pooling over any number of spatial axes."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -8,13 +7,12 @@ import jax
 from jaxdl import functional as F
 from jaxdl.core import no_params, stateless
 from jaxdl.core.checks import sizes
+from jaxdl.functional.conv import Sizes
 from jaxdl.functional.window import Padding
 
 
 @stateless(positionwise=False)
-def max_pool(
-    window: int | Sequence[int], *, strides: int | Sequence[int] | None = None, padding: Padding = "VALID"
-) -> Any:
+def max_pool(window: Sizes, *, strides: Sizes | None = None, padding: Padding = "VALID", dilation: Sizes = 1) -> Any:
     """The largest value in each window; see :func:`jaxdl.functional.max_pool`.
 
     **Shapes** ``x: (batch, *spatial, channels) -> (batch, *positions, channels)``.
@@ -24,20 +22,21 @@ def max_pool(
         >>> max_pool(2).apply({}, {}, jnp.ones((1, 28, 28, 3)), train=False)[0].shape
         (1, 14, 14, 3)
     """
-    _check("max_pool", window, strides)
+    _check("max_pool", window, strides, dilation)
 
     def apply(params: dict[str, Any], x: jax.Array) -> jax.Array:
-        return F.max_pool(x, window, strides=strides, padding=padding)
+        return F.max_pool(x, window, strides=strides, padding=padding, dilation=dilation)
 
     return no_params, apply
 
 
 @stateless(positionwise=False)
 def avg_pool(
-    window: int | Sequence[int],
+    window: Sizes,
     *,
-    strides: int | Sequence[int] | None = None,
+    strides: Sizes | None = None,
     padding: Padding = "VALID",
+    dilation: Sizes = 1,
     count_include_pad: bool = True,
 ) -> Any:
     """The mean of each window; see :func:`jaxdl.functional.avg_pool`.
@@ -49,29 +48,17 @@ def avg_pool(
         >>> avg_pool(2).apply({}, {}, jnp.ones((1, 28, 28, 3)), train=False)[0].shape
         (1, 14, 14, 3)
     """
-    _check("avg_pool", window, strides)
+    _check("avg_pool", window, strides, dilation)
 
     def apply(params: dict[str, Any], x: jax.Array) -> jax.Array:
-        return F.avg_pool(x, window, strides=strides, padding=padding, count_include_pad=count_include_pad)
+        options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation}
+        return F.avg_pool(x, window, **options, count_include_pad=count_include_pad)
 
     return no_params, apply
 
 
-@stateless(positionwise=False)
-def global_avg_pool() -> Any:
-    """The mean over all spatial axes; see :func:`jaxdl.functional.global_avg_pool`.
-
-    **Shapes** ``x: (batch, *spatial, channels) -> (batch, channels)``.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> global_avg_pool().apply({}, {}, jnp.ones((1, 7, 7, 64)), train=False)[0].shape
-        (1, 64)
-    """
-    return no_params, lambda params, x: F.global_avg_pool(x)
-
-
-def _check(kind: str, window: Any, strides: Any) -> None:
+def _check(kind: str, window: Any, strides: Any, dilation: Any) -> None:
     sizes(kind, "window", window)
+    sizes(kind, "dilation", dilation)
     if strides is not None:
         sizes(kind, "strides", strides)

@@ -1,0 +1,150 @@
+"""Transposed convolution over any number of spatial axes, channels last."""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxdl.core.checks import is_int, per_axis
+from jaxdl.core.errors import bad_value
+from jaxdl.functional.conv import PATCHES_LIMIT_BYTES, Method, Sizes, check_kernel
+from jaxdl.functional.forms import Form, Plan, by_group, planned, rows
+from jaxdl.functional.shape import along_last
+from jaxdl.functional.window import Padding, Window, pad_amounts
+
+
+def conv_transpose(
+    x: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array | None = None,
+    *,
+    strides: Sizes = 1,
+    padding: Padding = "VALID",
+    output_padding: Sizes = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+    method: Method = "auto",
+) -> jax.Array:
+    """Transposed convolution (fractionally strided; not an inverse) of any rank: each input stamps the kernel.
+
+    ``y[b, p·stride + t·dilation − low, o] += Σ_i x[b, p, i] · kernel[t, i, o]``, then ``bias[o]`` everywhere. It is the
+    transpose of the :func:`conv` with the same arguments from ``y``'s sizes to ``x``'s.
+
+    **Shapes** ``x: (batch, *spatial, in)``, ``kernel: (*window, in / groups, out)``, ``bias: (out,)`` ``-> (batch,
+    *larger, out)``; an axis of n becomes ``(n − 1)·stride + (window − 1)·dilation + 1 − low − high + output_padding``.
+
+    **Args** ``padding``: how much of the stamped array to cut off: ``"VALID"`` nothing; ``"SAME"`` so much that
+    ``n·stride`` remain, the odd element at the high end; an int; or pairs (low, high). ``output_padding``: how much to
+    give back (or to add, beyond the last stamp) at the high end, an int or one for each axis. The rest as in
+    :func:`conv`.
+
+    Where libraries differ: the kernel is not flipped, as in PyTorch and Keras; Flax's ``ConvTranspose`` wants it
+    flipped along the window. Keras' kernel is ``(*window, out, in)``, PyTorch's ``(in, out / groups, *window)``.
+    ``"SAME"`` is that of Keras and Flax. ``"VALID"`` is PyTorch's ``padding=0``: Keras and Flax add
+    ``stride − window`` zeros where the stride is the larger, here ``output_padding=stride − window``.
+
+    **Raises** ``ValueError`` for a wrong rank or sizes that do not fit, ``TypeError`` for an input that is not
+    floating.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> conv_transpose(jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 8)), strides=2, padding="SAME").shape
+        (1, 8, 8, 8)
+        >>> conv_transpose(jnp.array([1.0, 10.0]).reshape(1, 2, 1), jnp.arange(1.0, 4.0).reshape(3, 1, 1)).ravel()
+        Array([ 1., 12., 23., 30.], dtype=float32)
+
+    **References** Zeiler, Krishnan, Taylor and Fergus, Deconvolutional networks, 2010; Dumoulin and Visin, A guide to
+    convolution arithmetic for deep learning, 2016.
+    """
+    check_kernel("conv_transpose", x, kernel, bias, groups, method)
+    window = _window(x.shape[1:-1], kernel.shape[:-2], strides, padding, output_padding, dilation)
+    dtype = jnp.promote_types(x.dtype, kernel.dtype)
+    x, kernel = x.astype(dtype), kernel.astype(dtype)
+    stamps_bytes = math.prod(x.shape[:-1]) * math.prod(kernel.shape[:-2]) * kernel.shape[-1] * dtype.itemsize
+    elsewhere = LAX if window.rank <= 3 else STAMPS  # cuDNN convolves at most three axes
+    if method == "lax" or stamps_bytes > PATCHES_LIMIT_BYTES:
+        plan = Plan(window, groups, LAX, LAX, LAX)
+    else:
+        plan = Plan(window, groups, STAMPS, STAMPS, elsewhere)
+    y = planned(plan, x, kernel)
+    return y if bias is None else y + along_last(bias, y.ndim)
+
+
+def _window(
+    spatial: Sequence[int],
+    size: tuple[int, ...],
+    strides: Sizes,
+    padding: Padding,
+    output_padding: Sizes,
+    dilation: Sizes,
+) -> Window:
+    """The window of the convolution that leads from the result's sizes back to ``spatial``.
+
+    Its padding at the high end is less by ``output_padding``, and below zero where that is the larger.
+    """
+    call, rank = "conv_transpose", len(spatial)
+    steps = per_axis(call, "strides", strides, rank)
+    spread = per_axis(call, "dilation", dilation, rank)
+    more = _amounts(output_padding, rank)
+    reach = tuple((k - 1) * d + 1 for k, d in zip(size, spread, strict=True))
+    if padding == "CAUSAL":
+        needs = 'padding must be "VALID", "SAME", an int or pairs (low, high)'
+        raise bad_value(call, needs, repr(padding), 'Did you mean "SAME", or ((0, high),)?')
+    whole = [n * s for n, s in zip(spatial, steps, strict=True)]
+    cut = pad_amounts(call, padding, whole, reach, steps)
+    if padding == "SAME":  # n · stride positions, also where the windows leave gaps between them
+        more = tuple(m + max(s - r, 0) for m, s, r in zip(more, steps, reach, strict=True))
+    window = Window(size, steps, tuple((low, high - m) for (low, high), m in zip(cut, more, strict=True)), spread)
+    result = sizes_after(window, spatial)
+    if any(n and m < 1 for n, m in zip(spatial, result, strict=True)):
+        raise bad_value(call, "the padding must leave something of the result", f"sizes {result} with padding {cut}")
+    return window
+
+
+def _amounts(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
+    """``rank`` ints of 0 or more."""
+    amounts = (value,) * rank if isinstance(value, int) else tuple(value) if isinstance(value, Sequence) else ()
+    if len(amounts) != rank or not all(is_int(n) and n >= 0 for n in amounts):
+        needs = f"output_padding must be an int of 0 or more, or {rank} of them, one for each spatial axis"
+        raise bad_value("conv_transpose", needs, repr(value))
+    return amounts
+
+
+def sizes_after(window: Window, spatial: Sequence[int]) -> tuple[int, ...]:
+    """The sizes of the array that the window has these positions over; none for no positions."""
+    ends = zip(spatial, window.reach, window.strides, window.padding, strict=True)
+    return tuple(max((n - 1) * s + r - low - high, 0) if n else 0 for n, r, s, (low, high) in ends)
+
+
+def _lax_transpose(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """XLA's convolution of the input with gaps, with the flipped kernel."""
+    axes = "0123456789"[: window.rank]
+    return lax.conv_general_dilated(
+        x,
+        jnp.flip(kernel, range(window.rank)),
+        window_strides=(1,) * window.rank,
+        padding=[(r - 1 - low, r - 1 - high) for r, (low, high) in zip(window.reach, window.padding, strict=True)],
+        lhs_dilation=window.strides,
+        rhs_dilation=window.dilation,
+        dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
+        feature_group_count=groups,
+    )
+
+
+def _stamps(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """All stamps as one product, then each in its place; wide until they are summed."""
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    spatial = sizes_after(window, x.shape[1:-1])
+
+    def one(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        side = jnp.moveaxis(kernel, -2, 0)
+        stamps = rows(x) @ side.reshape(x.shape[-1], math.prod(side.shape[1:]))
+        return window.fold(stamps.reshape(*x.shape[:-1], stamps.shape[-1]), spatial)
+
+    return by_group(one, groups, x.astype(wide), kernel.astype(wide)).astype(x.dtype)
+
+
+LAX = Form(_lax_transpose)
+STAMPS = Form(_stamps)

@@ -1,0 +1,55 @@
+"""Windows of the input as rows, and back."""
+
+from typing import Any
+
+import jax
+
+from jaxdl import functional as F
+from jaxdl.core import no_params, stateless
+from jaxdl.core.checks import sizes
+from jaxdl.functional.conv import Sizes
+from jaxdl.functional.window import Padding
+
+
+@stateless(positionwise=False)
+def patches(window: Sizes, *, strides: Sizes = 1, padding: Padding = "VALID", dilation: Sizes = 1) -> Any:
+    """What a window sees at each position, one after the other; see :func:`jaxdl.functional.patches`.
+
+    **Shapes** ``x: (batch, *spatial, channels) -> (batch, *positions, taps · channels)``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> patches(4, strides=4).apply({}, {}, jnp.ones((1, 32, 32, 3)), train=False)[0].shape
+        (1, 8, 8, 48)
+    """
+    _check("patches", window, strides, dilation)
+
+    def apply(params: dict[str, Any], x: jax.Array) -> jax.Array:
+        return F.patches(x, window, strides=strides, padding=padding, dilation=dilation)
+
+    return no_params, apply
+
+
+@stateless(positionwise=False)
+def fold(window: Sizes, spatial: Sizes, *, strides: Sizes = 1, padding: Padding = "VALID", dilation: Sizes = 1) -> Any:
+    """The sum of patches in their places; see :func:`jaxdl.functional.fold`.
+
+    **Shapes** ``x: (batch, *positions, taps · channels) -> (batch, *spatial, channels)``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> fold(4, 32, strides=4).apply({}, {}, jnp.ones((1, 8, 8, 48)), train=False)[0].shape
+        (1, 32, 32, 3)
+    """
+    _check("fold", window, strides, dilation)
+    sizes("fold", "spatial", spatial)
+
+    def apply(params: dict[str, Any], x: jax.Array) -> jax.Array:
+        return F.fold(x, window, spatial, strides=strides, padding=padding, dilation=dilation)
+
+    return no_params, apply
+
+
+def _check(kind: str, window: Sizes, strides: Sizes, dilation: Sizes) -> None:
+    for name, value in (("window", window), ("strides", strides), ("dilation", dilation)):
+        sizes(kind, name, value)
