@@ -23,17 +23,10 @@ from jaxdl.core.layer import MAKES_A_LAYER
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "parameters.json"
 KEY = jax.random.key(3)
 
+pytestmark = pytest.mark.usefixtures("cheap_compiles")
 every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 floating_rows = pytest.mark.parametrize("row", [row for row in ROWS if row.order], ids=lambda row: row.name)
 both_modes = pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def cheap_compiles():
-    """Each program runs once or twice: most of its cost would be LLVM's optimisation of it."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @functools.cache

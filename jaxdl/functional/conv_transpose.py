@@ -113,9 +113,9 @@ def _amounts(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
 
 
 def sizes_after(window: Window, spatial: Sequence[int]) -> tuple[int, ...]:
-    """The sizes of the array that the window has these positions over; none for no positions."""
+    """The sizes of the array that the window has these positions over."""
     ends = zip(spatial, window.reach, window.strides, window.padding, strict=True)
-    return tuple(max((n - 1) * s + r - low - high, 0) if n else 0 for n, r, s, (low, high) in ends)
+    return tuple(max((n - 1) * s + r - low - high, 0) for n, r, s, (low, high) in ends)
 
 
 def _lax_transpose(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
