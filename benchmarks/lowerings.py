@@ -1,7 +1,7 @@
-"""Convolution and pooling, jaxdl's own forms beside plain lax: what the rule in ``jaxdl/functional/conv.py`` rests on.
+"""Convolution and pooling, jaxdl's own forms beside plain lax: what the rules in ``jaxdl/functional/`` rest on.
 
-``python -m benchmarks.lowerings [--only conv|max_pool] [--seconds 0.4]`` prints milliseconds of a round of a
-``fori_loop``, since training runs in one, and there lax's convolutions are slower than by themselves. A gradient's
+``python -m benchmarks.lowerings [--only conv|conv_transpose|max_pool] [--seconds 0.4]`` prints milliseconds of a round
+of a ``fori_loop``, since training runs in one, and there lax's convolutions are slower than by themselves. A gradient's
 columns hold the forward pass as well.
 """
 
@@ -33,12 +33,21 @@ class Shape(NamedTuple):
     features: int
     window: int
     stride: int = 1
+    groups: int = 1
 
     def __str__(self) -> str:
         spatial = "×".join([str(self.side)] * self.rank)
         kernel = "×".join([str(self.window)] * self.rank)
         stride = f", stride {self.stride}" if self.stride > 1 else ""
-        return f"{self.batch} of {spatial}, {self.channels} → {self.features}, {kernel}{stride}"
+        groups = f", {self.groups} groups" if self.groups > 1 else ""
+        return f"{self.batch} of {spatial}, {self.channels} → {self.features}, {kernel}{stride}{groups}"
+
+    def arguments(self) -> tuple[jax.Array, jax.Array]:
+        """An input and a kernel."""
+        spatial, window = (self.side,) * self.rank, (self.window,) * self.rank
+        x = jax.random.normal(jax.random.key(0), (self.batch, *spatial, self.channels))
+        shape = (*window, self.channels // self.groups, self.features)
+        return x, 0.05 * jax.random.normal(jax.random.key(1), shape)
 
 
 CONVOLUTIONS = (
@@ -61,10 +70,53 @@ CONVOLUTIONS = (
     Shape(8, 2, 8, 256, 256, 3),
     Shape(4, 3, 16, 1, 16, 3),
     Shape(4, 3, 16, 16, 16, 3),
+    Shape(32, 1, 100, 64, 64, 3, groups=64),
+    Shape(32, 2, 14, 64, 64, 3, groups=64),
+    Shape(32, 2, 14, 32, 64, 3, groups=32),
+    Shape(8, 2, 28, 32, 32, 7, groups=32),
+    Shape(16, 2, 14, 64, 64, 3, groups=8),
+    Shape(16, 2, 14, 64, 64, 3, groups=2),
 )
 
-POOLED = ((32, 1, 100, 64), (32, 2, 26, 32), (256, 2, 26, 32), (32, 2, 32, 64), (32, 2, 13, 64), (4, 3, 16, 16))
-"""Batch, rank, side and channels of what is pooled by windows of 2."""
+TRANSPOSED = (
+    Shape(8, 1, 50, 64, 64, 4, 2),
+    Shape(32, 2, 7, 64, 32, 4, 2),
+    Shape(32, 2, 14, 32, 1, 4, 2),
+    Shape(16, 2, 14, 64, 64, 3),
+    Shape(16, 2, 7, 32, 32, 4, 2, 4),
+    Shape(2, 3, 8, 16, 16, 4, 2),
+)
+
+
+class Pooled(NamedTuple):
+    """What is pooled: by windows apart, or by windows that overlap and are padded."""
+
+    batch: int
+    rank: int
+    side: int
+    channels: int
+    window: int = 2
+    stride: int = 2
+
+    def __str__(self) -> str:
+        spatial = "×".join([str(self.side)] * self.rank)
+        return f"{self.batch} of {spatial}, {self.channels}, window {self.window}, stride {self.stride}"
+
+
+POOLED = (
+    Pooled(32, 1, 100, 64),
+    Pooled(32, 2, 26, 32),
+    Pooled(256, 2, 26, 32),
+    Pooled(32, 2, 32, 64),
+    Pooled(32, 2, 13, 64),
+    Pooled(4, 3, 16, 16),
+    Pooled(32, 1, 100, 64, 3),
+    Pooled(32, 2, 26, 32, 3),
+    Pooled(16, 2, 56, 64, 3),
+    Pooled(32, 2, 14, 64, 3, 1),
+    Pooled(4, 3, 16, 16, 3),
+    Pooled(8, 2, 28, 32, 5, 1),
+)
 
 Function = Callable[..., Any]
 
@@ -139,22 +191,31 @@ def head(what: str, rounds: dict[str, Round]) -> list[str]:
 def conv_rows(seconds: float) -> Iterator[list[str]]:
     """One row for each of the convolutions."""
     for shape in CONVOLUTIONS:
-        spatial, window = (shape.side,) * shape.rank, (shape.window,) * shape.rank
-        x = jax.random.normal(jax.random.key(0), (shape.batch, *spatial, shape.channels))
-        kernel = 0.05 * jax.random.normal(jax.random.key(1), (*window, shape.channels, shape.features))
-        f = functools.partial(F.conv, strides=shape.stride)
-        yield beside(str(shape), CONV_ROUNDS, f, (x, kernel), seconds)
+        f = functools.partial(F.conv, strides=shape.stride, groups=shape.groups)
+        yield beside(str(shape), CONV_ROUNDS, f, shape.arguments(), seconds)
+
+
+def conv_transpose_rows(seconds: float) -> Iterator[list[str]]:
+    """One row for each of the transposed convolutions."""
+    for shape in TRANSPOSED:
+        f = functools.partial(F.conv_transpose, strides=shape.stride, padding="SAME", groups=shape.groups)
+        yield beside(str(shape), CONV_ROUNDS, f, shape.arguments(), seconds)
 
 
 def pool_rows(seconds: float) -> Iterator[list[str]]:
     """One row for each of the pools."""
-    for batch, rank, side, channels in POOLED:
-        x = jax.random.normal(jax.random.key(0), (batch, *(side,) * rank, channels))
-        f = functools.partial(F.max_pool, window=2)
-        yield beside(f"{batch} of {'×'.join([str(side)] * rank)}, {channels}", POOL_ROUNDS, f, (x,), seconds)
+    for pooled in POOLED:
+        x = jax.random.normal(jax.random.key(0), (pooled.batch, *(pooled.side,) * pooled.rank, pooled.channels))
+        padding = "VALID" if pooled.window == pooled.stride else "SAME"
+        f = functools.partial(F.max_pool, window=pooled.window, strides=pooled.stride, padding=padding)
+        yield beside(str(pooled), POOL_ROUNDS, f, (x,), seconds)
 
 
-TABLES = {"conv": (CONV_ROUNDS, conv_rows), "max_pool": (POOL_ROUNDS, pool_rows)}
+TABLES = {
+    "conv": (CONV_ROUNDS, conv_rows),
+    "conv_transpose": (CONV_ROUNDS, conv_transpose_rows),
+    "max_pool": (POOL_ROUNDS, pool_rows),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

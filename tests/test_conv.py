@@ -257,7 +257,7 @@ def test_conv_transpose_equals_lax_whatever_the_geometry(geometry):
 
 @pytest.mark.slow
 @given(transposed_geometries())
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@settings(max_examples=30, deadline=None, derandomize=True, database=None)
 def test_conv_transpose_equals_lax_in_many_geometries(geometry):
     agree_with_lax(geometry)
 

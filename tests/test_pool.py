@@ -137,7 +137,7 @@ def test_max_pool_equals_the_loop_whatever_the_geometry(geometry):
 
 @pytest.mark.slow
 @given(pool_geometries())
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@settings(max_examples=50, deadline=None, derandomize=True, database=None)
 def test_max_pool_equals_the_loop_in_many_geometries(geometry):
     agree_with_the_loop(geometry)
 

@@ -91,7 +91,6 @@ ROWS = [
         lambda: L.conv_transpose(4, (3, 2), strides=(2, 3), padding=1, output_padding=1, dilation=(1, 2), groups=2),
         (2, 3, 4, 4),
     ),
-    Row("conv_transpose_3d", lambda: L.conv_transpose(2, 2, strides=2, use_bias=False), (1, 2, 3, 2, 2)),
     Row("patches", lambda: L.patches((2, 3), strides=2, padding="SAME"), (2, 4, 5, 2)),
     Row("fold", lambda: L.fold(3, 6, padding=1, strides=2), (2, 3, 6)),
     # Pooling and resizing

@@ -9,8 +9,8 @@ from jax import lax
 
 from jaxdl.core.checks import per_axis
 from jaxdl.core.errors import bad_value
-from jaxdl.functional.conv import Sizes
 from jaxdl.functional.pool import avg_pool, check_pool, max_pool
+from jaxdl.functional.window import Sizes
 
 
 def global_avg_pool(x: jax.Array) -> jax.Array:

@@ -12,10 +12,8 @@ from jaxdl.core.checks import floating, positive_int
 from jaxdl.core.errors import bad_value, describe
 from jaxdl.functional.forms import LAX, LEADING_TAPS, PATCHES, SHIFTED, Plan, planned
 from jaxdl.functional.shape import along_last
-from jaxdl.functional.window import Padding, Window, check_spatial, make_window
+from jaxdl.functional.window import Method, Padding, Sizes, Window, check_spatial, make_window
 
-Method = Literal["auto", "lax"]
-Sizes = int | Sequence[int]
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 # The rule for the choice of form. On CPU, `benchmarks/lowerings.py` prints the step of a loop for each form: there the
@@ -65,7 +63,8 @@ def conv(
     ``"circular"``, the other end of the input. Flax's ``"CIRCULAR"`` and ``"REFLECT"`` are ``"SAME"`` with such a mode,
     where the stride is 1. ``groups``: channels in as many parts that do not meet. ``method``: ``"auto"`` takes the
     fastest form for the platform, with a derivative of its own (reverse mode); ``"lax"`` is the plain
-    ``lax.conv_general_dilated``, which has forward mode as well, but more than three spatial axes only on CPU.
+    ``lax.conv_general_dilated``, which has forward mode as well, but more than three spatial axes only on CPU (where
+    ``"auto"`` adds up three-dimensional convolutions elsewhere).
 
     **Raises** ``ValueError`` for a wrong rank or sizes that do not fit, ``TypeError`` for an input that is not
     floating.

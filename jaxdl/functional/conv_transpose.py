@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +10,10 @@ from jax import lax
 
 from jaxdl.core.checks import is_int, per_axis
 from jaxdl.core.errors import bad_value
-from jaxdl.functional.conv import PATCHES_LIMIT_BYTES, Method, Sizes, check_kernel
+from jaxdl.functional.conv import PATCHES_LIMIT_BYTES, check_kernel
 from jaxdl.functional.forms import Form, Plan, by_group, planned, rows
 from jaxdl.functional.shape import along_last
-from jaxdl.functional.window import Padding, Window, pad_amounts
+from jaxdl.functional.window import Method, Padding, Sizes, Window, pad_amounts
 
 
 def conv_transpose(
@@ -62,14 +63,22 @@ def conv_transpose(
     window = _window(x.shape[1:-1], kernel.shape[:-2], strides, padding, output_padding, dilation)
     dtype = jnp.promote_types(x.dtype, kernel.dtype)
     x, kernel = x.astype(dtype), kernel.astype(dtype)
-    stamps_bytes = math.prod(x.shape[:-1]) * math.prod(kernel.shape[:-2]) * kernel.shape[-1] * dtype.itemsize
-    elsewhere = LAX if window.rank <= 3 else STAMPS  # cuDNN convolves at most three axes
-    if method == "lax" or stamps_bytes > PATCHES_LIMIT_BYTES:
-        plan = Plan(window, groups, LAX, LAX, LAX)
-    else:
-        plan = Plan(window, groups, STAMPS, STAMPS, elsewhere)
-    y = planned(plan, x, kernel)
+    everywhere = Plan(window, groups, LAX, LAX, LAX)
+    y = planned(_plan(window, groups, x, kernel) if method == "auto" else everywhere, x, kernel)
     return y if bias is None else y + along_last(bias, y.ndim)
+
+
+def _plan(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> Plan:
+    """The rule for the choice of form.
+
+    On CPU, `benchmarks/lowerings.py` prints the step of a loop for each: both gradients took lax 5 to 25 times as long
+    as products do; the result itself is faster through lax in one and two dimensions, up to 10 times slower in three.
+    """
+    stamps_bytes = math.prod(x.shape[:-1]) * math.prod(kernel.shape[:-2]) * kernel.shape[-1] * x.dtype.itemsize
+    if stamps_bytes > PATCHES_LIMIT_BYTES:
+        return Plan(window, groups, LAX, LAX, LAX)
+    on_cpu = LAX_FORWARD if window.rank < 3 and groups == 1 else STAMPS
+    return Plan(window, groups, on_cpu, on_cpu, LAX if window.rank <= 3 else STAMPS)  # cuDNN has at most three axes
 
 
 def _window(
@@ -85,6 +94,7 @@ def _window(
     Its padding at the high end is less by ``output_padding``, and below zero where that is the larger.
     """
     call, rank = "conv_transpose", len(spatial)
+    size = per_axis(call, "kernel_size", size, rank)
     steps = per_axis(call, "strides", strides, rank)
     spread = per_axis(call, "dilation", dilation, rank)
     more = _amounts(output_padding, rank)
@@ -105,11 +115,11 @@ def _window(
 
 def _amounts(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
     """``rank`` ints of 0 or more."""
-    amounts = (value,) * rank if isinstance(value, int) else tuple(value) if isinstance(value, Sequence) else ()
+    amounts: tuple[Any, ...] = tuple(value) if isinstance(value, Sequence) else (value,) * rank
     if len(amounts) != rank or not all(is_int(n) and n >= 0 for n in amounts):
         needs = f"output_padding must be an int of 0 or more, or {rank} of them, one for each spatial axis"
         raise bad_value("conv_transpose", needs, repr(value))
-    return amounts
+    return tuple(map(int, amounts))
 
 
 def sizes_after(window: Window, spatial: Sequence[int]) -> tuple[int, ...]:
@@ -148,3 +158,4 @@ def _stamps(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> jax
 
 LAX = Form(_lax_transpose)
 STAMPS = Form(_stamps)
+LAX_FORWARD = Form(_lax_transpose, STAMPS.gradients)

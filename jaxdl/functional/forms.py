@@ -47,7 +47,7 @@ class Plan(NamedTuple):
 
 
 def _by_platform(plan: Plan, on_cpu: Form, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    if on_cpu is plan.elsewhere:
+    if on_cpu.forward is plan.elsewhere.forward:
         return on_cpu.forward(plan.window, plan.groups, x, kernel)
     cpu, default = (functools.partial(form.forward, plan.window, plan.groups) for form in (on_cpu, plan.elsewhere))
     return lax.platform_dependent(x, kernel, cpu=cpu, default=default)

@@ -6,8 +6,7 @@ import jax
 
 from jaxdl.core.checks import floating, per_axis
 from jaxdl.core.errors import bad_value
-from jaxdl.functional.conv import Sizes
-from jaxdl.functional.window import Padding, check_spatial, make_window
+from jaxdl.functional.window import Padding, Sizes, check_spatial, make_window
 
 
 def patches(

@@ -12,8 +12,7 @@ from jax import lax
 
 from jaxdl.core.checks import floating
 from jaxdl.core.errors import bad_value
-from jaxdl.functional.conv import Method, Sizes
-from jaxdl.functional.window import Padding, Window, check_spatial, make_window
+from jaxdl.functional.window import Method, Padding, Sizes, Window, check_spatial, make_window
 
 # The rule for the choice of form. On CPU the gradient of lax.reduce_window is serial: for windows of 3 and 5 that
 # overlap it took 5 to 15 times as long as a maximum over strided slices. These are unrolled, so not too many of them.

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 
 from jaxdl.core.checks import floating, per_axis
 from jaxdl.core.errors import bad_value
-from jaxdl.functional.conv import Sizes
-from jaxdl.functional.window import check_spatial
+from jaxdl.functional.window import Sizes, check_spatial
 
 Interpolation = Literal["nearest", "linear", "cubic"]
 

@@ -13,6 +13,8 @@ from jax import lax
 from jaxdl.core.checks import is_int, per_axis
 from jaxdl.core.errors import bad_value
 
+Method = Literal["auto", "lax"]
+Sizes = int | Sequence[int]
 Padding = Literal["SAME", "VALID", "CAUSAL"] | int | Sequence[tuple[int, int]]
 
 
@@ -93,10 +95,10 @@ class Window:
 def make_window(
     call: str,
     spatial: Sequence[int],
-    size: int | Sequence[int],
-    strides: int | Sequence[int],
+    size: Sizes,
+    strides: Sizes,
     padding: Padding,
-    dilation: int | Sequence[int] = 1,
+    dilation: Sizes = 1,
 ) -> Window:
     """The window that these arguments mean for an input of these sizes, or an error that names the wrong one."""
     rank = len(spatial)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxdl import functional as F
 from jaxdl.core import bad_value, stateless
 from jaxdl.core.checks import per_axis, positive_int, sizes
-from jaxdl.functional.conv import PaddingMode, Sizes, check_conv
-from jaxdl.functional.window import Padding
+from jaxdl.functional.conv import PaddingMode, check_conv
+from jaxdl.functional.window import Padding, Sizes
 from jaxdl.layers.initializers import Initializer, draw, glorot_uniform, lecun_uniform, zeros
 
 

@@ -7,8 +7,7 @@ import jax
 from jaxdl import functional as F
 from jaxdl.core import no_params, stateless
 from jaxdl.core.checks import sizes
-from jaxdl.functional.conv import Sizes
-from jaxdl.functional.window import Padding
+from jaxdl.functional.window import Padding, Sizes
 
 
 @stateless(positionwise=False)

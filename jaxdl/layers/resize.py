@@ -7,8 +7,8 @@ import jax
 from jaxdl import functional as F
 from jaxdl.core import no_params, stateless
 from jaxdl.core.checks import sizes
-from jaxdl.functional.conv import Sizes
 from jaxdl.functional.resize import Interpolation
+from jaxdl.functional.window import Sizes
 
 
 @stateless(positionwise=False)
