@@ -75,10 +75,11 @@ def _plan(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> Plan:
     as products do; the result itself is faster through lax in one and two dimensions, up to 10 times slower in three.
     """
     stamps_bytes = math.prod(x.shape[:-1]) * math.prod(kernel.shape[:-2]) * kernel.shape[-1] * x.dtype.itemsize
+    elsewhere = LAX if window.rank <= 3 else STAMPS  # cuDNN convolves at most three axes
     if stamps_bytes > PATCHES_LIMIT_BYTES:
-        return Plan(window, groups, LAX, LAX, LAX)
+        return Plan(window, groups, LAX, LAX, elsewhere)
     on_cpu = LAX_FORWARD if window.rank < 3 and groups == 1 else STAMPS
-    return Plan(window, groups, on_cpu, on_cpu, LAX if window.rank <= 3 else STAMPS)  # cuDNN has at most three axes
+    return Plan(window, groups, on_cpu, on_cpu, elsewhere)
 
 
 def _window(
