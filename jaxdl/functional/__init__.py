@@ -57,6 +57,9 @@ from jaxdl.functional.routing import top_k_gates as top_k_gates
 from jaxdl.functional.resize import pixel_shuffle as pixel_shuffle
 from jaxdl.functional.resize import pixel_unshuffle as pixel_unshuffle
 from jaxdl.functional.resize import upsample as upsample
+from jaxdl.functional.routing import load_balance as load_balance
+from jaxdl.functional.routing import queue_places as queue_places
+from jaxdl.functional.routing import top_k_gates as top_k_gates
 from jaxdl.functional.shape import flatten as flatten
 from jaxdl.functional.weights import spectral_norm as spectral_norm
 from jaxdl.functional.weights import weight_norm as weight_norm
