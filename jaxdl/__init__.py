@@ -13,6 +13,7 @@ from jaxdl import interop as interop
 from jaxdl import layers as layers
 from jaxdl import losses as losses
 from jaxdl import metrics as metrics
+from jaxdl import penalties as penalties
 from jaxdl import train as train
 from jaxdl.combine import branch as branch
 from jaxdl.combine import lora as lora

@@ -309,7 +309,7 @@ ERRORS = [
     (
         lambda: losses.cross_entropy(LOGITS, jnp.zeros(4, int), label_smoothing=1.0),
         ValueError,
-        "cross_entropy: label_smoothing must be from 0 up to, but not including, 1; got 1.0",
+        "cross_entropy: label_smoothing must be a number from 0 up to, but not including, 1; got 1.0",
     ),
     (
         lambda: losses.cross_entropy(LOGITS, jnp.zeros(4, int), label_smoothing=-0.1),

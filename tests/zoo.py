@@ -163,6 +163,8 @@ ROWS = [
     Row("glu", lambda: L.glu(4), (3, 5), positionwise=True),
     Row("swiglu", lambda: L.glu(3, activation=jax.nn.silu, use_bias=False), (2, 3, 4), positionwise=True),
     Row("softmax", lambda: L.softmax(temperature=0.7), (3, 5), positionwise=True),
+    Row("activity_l1", lambda: L.activity_penalty(dl.penalties.activity_l1(0.1)), (3, 4), positionwise=True),
+    Row("activity_kl", lambda: L.activity_penalty(dl.penalties.activity_kl(0.1)), (2, 3, 4), positionwise=True),
     # Combinators
     Row(
         "sequential",

@@ -34,6 +34,20 @@ def fraction(call: str, name: str, value: Any) -> float:
     return float(value)
 
 
+def positive(call: str, name: str, value: Any) -> float:
+    """The value as a float above 0, or an error that names it."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise bad_value(call, f"{name} must be a positive number", value)
+    return float(value)
+
+
+def not_negative(call: str, name: str, value: Any) -> float:
+    """The value as a float of 0 or more, or an error that names it."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise bad_value(call, f"{name} must be a number of 0 or more", value)
+    return float(value)
+
+
 def per_axis(call: str, name: str, value: int | Sequence[int], rank: int) -> tuple[int, ...]:
     """``rank`` positive ints: an int repeated, or a sequence of just that length."""
     if is_int(value):

@@ -1,5 +1,6 @@
 """A mean that can be added up: its total and its weight."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,11 +8,24 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxdl.core.errors import bad_value
+from jaxdl.core.show import function_name
+
+Finish = Callable[[Any, Any], Any]
+
+
+def ratio(total: Any, weight: Any) -> Any:
+    """``total / weight``: the mean."""
+    return total / weight
 
 
 @struct.dataclass
 class Sum:
     """A weighted total and its weight. Sums add up exactly over uneven batches; one division at the end gives the mean.
+
+    What is no mean, such as the root of one, an F1 score or a confusion matrix, is a function of totals that add up:
+    ``total`` may then be an array of them, and ``finish(total, weight)`` makes the figure. It is called with a weight
+    that is not zero, on JAX arrays or, at the end of an epoch, on NumPy's in float64; sums of one metric must have one
+    and the same ``finish``: a function of a module, or a frozen record.
 
     Example:
         >>> import jax.numpy as jnp
@@ -23,9 +37,10 @@ class Sum:
 
     total: Any
     weight: Any
+    finish: Finish = struct.field(pytree_node=False, default=ratio)
 
     @classmethod
-    def of(cls, values: jax.Array, weight: jax.Array | None = None) -> "Sum":
+    def of(cls, values: jax.Array, weight: jax.Array | None = None, finish: Finish = ratio) -> "Sum":
         """Add up values: ``total = Σ wᵢ vᵢ``, ``weight = Σ wᵢ``, in ``promote_types(values.dtype, float32)``.
 
         **Args** ``weight``: one for each example, or for each leading position of ``values`` (a mask does as well); its
@@ -35,17 +50,35 @@ class Sum:
         dtype = jnp.promote_types(values.dtype, jnp.float32)
         values = values.astype(dtype)
         if weight is None:
-            return cls(values.sum(), jnp.asarray(values.size, dtype))
-        weight = jnp.asarray(weight)
-        if weight.shape != values.shape[: weight.ndim]:
-            raise bad_value("Sum.of", f"weight's shape must begin the values' shape {values.shape}", weight)
-        weight = weight.astype(dtype).reshape(weight.shape + (1,) * (values.ndim - weight.ndim))
-        # A masked value may be anything, also inf or nan: it must not reach the product.
-        return cls((jnp.where(weight == 0, 0, values) * weight).sum(), jnp.broadcast_to(weight, values.shape).sum())
+            return cls(values.sum(), jnp.asarray(values.size, dtype), finish)
+        weight = spread("Sum.of", weight, values.shape, dtype)
+        return cls(weighted(values, weight).sum(), weight.sum(), finish)
 
     def mean(self) -> jax.Array:
-        """``total / weight``, and 0 where nothing has weight, so that an empty batch has a zero gradient."""
-        return self.total / jnp.where(self.weight == 0, 1, self.weight)
+        """``finish(total, weight)``, the mean unless said otherwise.
+
+        Where nothing has weight it is that of a weight of 1 and a total of 0, so that an empty batch has mean 0 and a
+        zero gradient.
+        """
+        return self.finish(self.total, jnp.where(self.weight == 0, 1, self.weight))
 
     def __add__(self, other: "Sum") -> "Sum":
-        return Sum(self.total + other.total, self.weight + other.weight)
+        if self.finish != other.finish:
+            names = f"{function_name(self.finish)} and {function_name(other.finish)}"
+            raise bad_value("Sum.__add__", "sums that are added must have the same finish", names)
+        return Sum(self.total + other.total, self.weight + other.weight, self.finish)
+
+
+def spread(call: str, weight: Any, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """A weight for each value: ones for None, else the weights of leading positions, laid out; an error for others."""
+    if weight is None:
+        return jnp.ones(shape, dtype)
+    weight = jnp.asarray(weight)
+    if weight.shape != shape[: weight.ndim]:
+        raise bad_value(call, f"weight's shape must begin the values' shape {shape}", weight)
+    return jnp.broadcast_to(weight.astype(dtype).reshape(weight.shape + (1,) * (len(shape) - weight.ndim)), shape)
+
+
+def weighted(values: jax.Array, weight: jax.Array) -> jax.Array:
+    """``values · weight``. A masked value may be anything, also inf or nan: it does not reach the product."""
+    return jnp.where(weight == 0, 0, values) * weight

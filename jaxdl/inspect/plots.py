@@ -23,7 +23,7 @@ def _saved(figure: Any, path: str | os.PathLike[str] | None) -> Any:
 
 
 def plot_history(history: Mapping[str, Sequence[Any]], path: str | os.PathLike[str] | None = None) -> Any:
-    """Learning curves: a panel for each metric, training and validation on the same axes.
+    """Learning curves: a panel for each metric of one figure, training and validation on the same axes.
 
     **Args** ``history``: as :func:`jaxdl.fit` returns it; ``path``: where to save a picture, if anywhere.
 
@@ -32,6 +32,7 @@ def plot_history(history: Mapping[str, Sequence[Any]], path: str | os.PathLike[s
         >>> [axes.get_ylabel() for axes in figure.axes]
         ['loss']
     """
+    history = {name: column for name, column in history.items() if not any(np.ndim(value) for value in column)}
     aside = ("epoch", "steps", "seconds")
     names = [name for name in history if name not in aside and not name.startswith("validation_")]
     if not names:

@@ -13,6 +13,7 @@ from jaxdl.layers.adaptive_pool import adaptive_max_pool as adaptive_max_pool
 from jaxdl.layers.adaptive_pool import global_avg_pool as global_avg_pool
 from jaxdl.layers.adaptive_pool import global_max_pool as global_max_pool
 from jaxdl.layers.attention import multi_head_attention as multi_head_attention
+from jaxdl.layers.activity import activity_penalty as activity_penalty
 from jaxdl.layers.conv import conv as conv
 from jaxdl.layers.conv import depthwise_conv as depthwise_conv
 from jaxdl.layers.conv import separable_conv as separable_conv

@@ -20,7 +20,7 @@ from jaxdl.train.progress import Progress
 from jaxdl.train.sources import open_feed
 from jaxdl.train.step import Transform
 
-Evaluate = Callable[[Any], dict[str, float]]
+Evaluate = Callable[[Any], dict[str, Any]]
 
 
 def run(
@@ -177,7 +177,7 @@ class _Engine:
     def _epoch(self, number: int, event: Event, evaluate: Evaluate | None) -> None:
         begun = time.perf_counter()
         totals: Totals | None = None
-        metrics: dict[str, float] = {}
+        metrics: dict[str, Any] = {}
         steps = 0
         for segment in self.feed.epoch(number):
             at = 0

@@ -85,7 +85,7 @@ class Evaluation:
         self.feed, self.transform = feed, transform
         self.measure = Measure(loss_fn)
 
-    def __call__(self, train_state: TrainState) -> dict[str, float]:
+    def __call__(self, train_state: TrainState) -> dict[str, Any]:
         variables = (train_state.params, train_state.state)
         totals: Totals = {}
         for segment in self.feed.epoch(0):
@@ -103,12 +103,14 @@ def evaluate(
     data: Any,
     *,
     loss: Callable[[Any, Any], Any],
-    metrics: Mapping[str, Callable[[Any, Any], Any]] | None = None,
+    metrics: Mapping[str, Callable[..., Any]] | None = None,
     batch_size: int = 256,
     steps_per_epoch: int | None = None,
     transform: Transform | None = None,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """The mean loss and metrics of a model over data, exact whatever the batches, with ``train=False``.
+
+    Figures are floats, or NumPy arrays where a metric has several, such as a confusion matrix.
 
     **Args** as for :func:`jaxdl.fit`; ``transform`` is called with no key (None), in which case it must not augment.
 

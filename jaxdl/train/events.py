@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 History = dict[str, list[Any]]
+"""For each name a value an epoch: a float, an int, None, or a NumPy array where a metric has several figures."""
 
 
 @dataclass
@@ -23,7 +24,7 @@ class Event:
     epochs: int
     step: int
     steps: int | None
-    metrics: dict[str, float]
+    metrics: dict[str, Any]
     state: Any
     history: History
     stop: bool = field(default=False)

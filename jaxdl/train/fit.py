@@ -25,7 +25,7 @@ def fit(
     epochs: int,
     batch_size: int | None = None,
     validation: Any = None,
-    metrics: Mapping[str, Callable[[Any, Any], Any]] | None = None,
+    metrics: Mapping[str, Callable[..., Any]] | None = None,
     penalty: Callable[[Any], jax.Array] | None = None,
     train_state: TrainState | None = None,
     log_norms: bool = False,
@@ -46,7 +46,8 @@ def fit(
     ``data``: ``{"x", "y"}``, with ``"weight"`` where examples count unequally, or ``(x, y)``: arrays, or any source
     that :func:`run` takes. ``validation``: the like, measured after each epoch under names that begin with
     ``validation_``. ``loss``: ``(prediction, y) ->`` a value for each example. ``metrics``: by name, functions of the
-    same form. ``penalty``: a function of the parameters that is added to the loss. ``optimizer``: from optax.
+    same form, or those of :mod:`jaxdl.metrics`. ``penalty``: a function of the parameters that is added to the loss,
+    such as :func:`jaxdl.penalties.l2`. ``optimizer``: from optax.
     ``train_state``: where to go on from, for ``epochs`` more; the epochs count on, so that 2 and 3 epochs equal 5
     (``first_epoch`` says so where the length of an epoch is unknown).
     ``log_norms``: report the gradient's and the parameters' norms. ``seed``: of the initial values, the dropout and the

@@ -7,14 +7,27 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 from jax import lax
 
 from jaxdl.core import Sum, bad_type, bad_value, describe
+from jaxdl.core.sums import Finish
 from jaxdl.train.step import Transform
 
 StepFn = Callable[[Any, Any], tuple[Any, Any]]
-Totals = dict[str, tuple[jax.Array, jax.Array]]
-"""For each metric its total and its weight, as ``(high, low)``, two arrays of two numbers: see :func:`_plus`."""
+
+
+@struct.dataclass
+class Flat:
+    """A :class:`jaxdl.Sum` as one vector: its total, of that shape, and then its weight."""
+
+    numbers: Any
+    shape: tuple[int, ...] = struct.field(pytree_node=False)
+    finish: Finish = struct.field(pytree_node=False)
+
+
+Totals = dict[str, tuple[Flat, Flat]]
+"""For each metric its sum over the steps so far, as ``(high, low)``: see :func:`_plus`."""
 
 _traces = 0
 
@@ -45,18 +58,24 @@ def zero_totals(step: StepFn, transform: Transform | None, carry: Any, data: Any
     where, i = jax.ShapeDtypeStruct((4,), jnp.int32), jax.ShapeDtypeStruct((), jnp.int32)
     batch = jax.eval_shape(functools.partial(_batch, transform), data, order, key, where, i)
     _, metrics = jax.eval_shape(_checked_step(step), carry, batch)
-    return {name: (jnp.zeros(2, spec.dtype), jnp.zeros(2, spec.dtype)) for name, spec in metrics.items()}
+
+    def zero() -> dict[str, Flat]:
+        return jax.tree.map(lambda spec: jnp.zeros(spec.shape, spec.dtype), metrics)
+
+    high, low = zero(), zero()  # each in a buffer of its own, which is donated
+    return {name: (high[name], low[name]) for name in metrics}
 
 
-def _plus(total: tuple[jax.Array, jax.Array], value: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _plus(total: tuple[Flat, Flat], value: Flat) -> tuple[Flat, Flat]:
     """Add a step's total and weight. What rounding takes from ``high`` is kept in ``low`` (Knuth's two-sum).
 
     A plain float32 sum counts exactly only up to 2²⁴; and one that is begun anew each program depends on their lengths.
     """
-    high, low = total
-    new = high + value
+    high, low = (flat.numbers for flat in total)
+    new = high + value.numbers
     kept = new - high
-    return new, low + ((high - (new - kept)) + (value - kept))
+    low = low + ((high - (new - kept)) + (value.numbers - kept))
+    return Flat(new, value.shape, value.finish), Flat(low, value.shape, value.finish)
 
 
 def _loop(
@@ -85,8 +104,8 @@ def _loop(
     return lax.fori_loop(where[0], where[1], body, (carry, totals))
 
 
-def _checked(result: Any, carry: Any) -> tuple[Any, dict[str, jax.Array]]:
-    """The step's two results: the state as it came in kind, and each metric as ``[total, weight]``; else an error."""
+def _checked(result: Any, carry: Any) -> tuple[Any, dict[str, Flat]]:
+    """The step's two results: the state as it came in kind, and each metric's sum; else an error."""
     if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], dict):
         raise bad_type("step", "a step must return (train_state, metrics), where metrics is a dict", result)
     new, metrics = result
@@ -97,17 +116,21 @@ def _checked(result: Any, carry: Any) -> tuple[Any, dict[str, jax.Array]]:
         if jnp.shape(old) != jnp.shape(leaf) or jnp.result_type(old) != jnp.result_type(leaf):
             needs = f"train state{jax.tree_util.keystr(path)} must stay {describe(old)}"
             raise bad_type("step", needs, leaf)
-    return new, {name: _pair(name, metric) for name, metric in metrics.items()}
+    return new, {name: _flat(name, metric) for name, metric in metrics.items()}
 
 
-def _pair(name: str, metric: Any) -> jax.Array:
+def _flat(name: str, metric: Any) -> Flat:
     if name in ("epoch", "steps", "seconds"):
         raise bad_value("step", "metrics must have other names than epoch, steps and seconds", repr(name))
-    total, weight = (metric.total, metric.weight) if isinstance(metric, Sum) else (metric, 1)
-    if jnp.shape(total) or jnp.shape(weight):
-        raise bad_value("step", f"the metric {name!r} must be a Sum or a scalar", total)
-    dtype = jnp.promote_types(jnp.result_type(total), jnp.float32)
-    return jnp.stack([jnp.asarray(total, dtype), jnp.asarray(weight, dtype)])
+    if not isinstance(metric, Sum):
+        if jnp.shape(metric):
+            raise bad_value("step", f"the metric {name!r} must be a Sum or a scalar", metric)
+        metric = Sum(metric, 1)
+    if jnp.shape(metric.weight):
+        raise bad_value("step", f"the weight of the metric {name!r} must be a scalar", metric.weight)
+    dtype = jnp.promote_types(jnp.result_type(metric.total), jnp.float32)
+    parts = jnp.ravel(metric.total), jnp.ravel(metric.weight)
+    return Flat(jnp.concatenate([part.astype(dtype) for part in parts]), jnp.shape(metric.total), metric.finish)
 
 
 train_program = jax.jit(_loop, static_argnums=(0, 1), donate_argnums=(2, 3))
@@ -122,9 +145,19 @@ def evaluation_program(
     return _loop(measure, transform, variables, totals, data, order, None, where)[1]
 
 
-def means(totals: Totals) -> dict[str, float]:
-    """Each metric's mean, the loss first; nan where nothing had weight. Waits for the program."""
+def means(totals: Totals) -> dict[str, Any]:
+    """Each metric's figure, the loss first; nan where nothing had weight. Waits for the program.
+
+    Figures are floats, or NumPy arrays where a metric has several.
+    """
     # XLA gives dicts back sorted by name; the loss comes first for people.
     host = jax.device_get(totals)
-    sums = {name: np.add(*host[name], dtype=np.float64) for name in sorted(host, key=lambda name: name != "loss")}
-    return {name: float(total / weight) if weight else float("nan") for name, (total, weight) in sums.items()}
+    return {name: _figure(*host[name]) for name in sorted(host, key=lambda name: name != "loss")}
+
+
+def _figure(high: Flat, low: Flat) -> Any:
+    numbers = np.add(high.numbers, low.numbers, dtype=np.float64)
+    total, weight = numbers[:-1].reshape(high.shape), numbers[-1]
+    figure = np.asarray(high.finish(total, weight if weight else np.float64(1)), np.float64)
+    figure = figure if weight else np.full_like(figure, np.nan)
+    return figure if figure.ndim else float(figure)

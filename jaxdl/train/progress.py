@@ -3,6 +3,8 @@
 import time
 from typing import Any, Self
 
+import numpy as np
+
 from jaxdl.train.events import Event
 
 MOST_ROWS = 50
@@ -16,6 +18,11 @@ def number_text(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e3 else f"{value:.3g}"
+
+
+def scalars(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The metrics of one figure; arrays, such as a confusion matrix, are for the history alone."""
+    return {name: value for name, value in metrics.items() if not np.ndim(value)}
 
 
 class Progress:
@@ -69,7 +76,7 @@ class Progress:
             return
         now = time.perf_counter()
         rate = event.step / max(now - self.since, 1e-9)
-        told = " ".join(f"{name} {number_text(value)}" for name, value in event.metrics.items())
+        told = " ".join(f"{name} {number_text(value)}" for name, value in scalars(event.metrics).items())
         self.bar.update(
             self.task,
             description=f"epoch {event.epoch}/{event.epochs}",
@@ -84,7 +91,7 @@ class Progress:
         every = -(-event.epochs // MOST_ROWS)
         if event.epoch % every and event.epoch != event.epochs:
             return
-        shown = {name: value for name, value in event.metrics.items() if name not in ("epoch", "steps")}
+        shown = {name: value for name, value in scalars(event.metrics).items() if name not in ("epoch", "steps")}
         cells = [f"{event.epoch}/{event.epochs}", *map(number_text, shown.values())]
         names = ["epoch", *shown]
         widths = [max(len(name), 9) for name in names]

@@ -4,7 +4,7 @@ Steps and loss functions are records that are equal when they are made alike, so
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -12,6 +12,10 @@ import jax.numpy as jnp
 import optax
 
 from jaxdl.core import LayerLike, Ragged, Sum, bad_type, bad_value
+from jaxdl.core.identity import identity
+from jaxdl.core.show import function_name
+from jaxdl.core.sums import ratio
+from jaxdl.core.targets import is_of_sequences, is_reducing
 from jaxdl.train.state import TrainState
 
 Metrics = dict[str, Any]
@@ -21,26 +25,24 @@ Transform = Callable[[Any, jax.Array | None], Any]
 
 @dataclass(frozen=True)
 class Supervised:
-    """The loss function that :func:`supervised` makes."""
+    """The loss function that :func:`supervised` makes; equal when its identity is, so that partials are taken apart."""
 
-    model: LayerLike
-    loss: Callable[[Any, Any], Any]
-    metrics: tuple[tuple[str, Callable[[Any, Any], Any]], ...]
-    penalty: Callable[[Any], jax.Array] | None
+    model: LayerLike = field(compare=False)
+    loss: Callable[..., Any] = field(compare=False)
+    metrics: tuple[tuple[str, Callable[..., Any]], ...] = field(compare=False)
+    penalty: Callable[[Any], jax.Array] | None = field(compare=False)
+    identity: Any
 
     def __call__(
         self, params: Any, state: Any, batch: Any, *, key: jax.Array | None, train: bool
     ) -> tuple[Sum, tuple[Any, Metrics]]:
         prediction, state = self.model.apply(params, state, batch["x"], train=train, key=key)
-        weight = batch.get("weight")
-        if isinstance(prediction, Ragged):
-            real = prediction.mask()
-            weight = real if weight is None else real * jnp.expand_dims(weight, range(weight.ndim, 2))
-            prediction = prediction.x
-        total = _added("loss", self.loss(prediction, batch["y"]), weight)
-        metrics = {"loss": total}
-        for name, metric in self.metrics:
-            metrics[name] = _added(name, metric(prediction, batch["y"]), weight)
+        arguments = prediction, batch["y"], batch.get("weight")
+        total = _measured("loss", self.loss, *arguments)
+        if total.finish is not ratio:
+            needs = "loss must be a mean: a value for each example, or a Sum without a finish of its own"
+            raise bad_value("supervised", needs, f"a Sum with finish={function_name(total.finish)}")
+        metrics = {"loss": total} | {name: _measured(name, metric, *arguments) for name, metric in self.metrics}
         extra, state = take_aux_loss(state)
         if self.penalty is not None:
             penalty = self.penalty(params)
@@ -49,13 +51,29 @@ class Supervised:
         return Sum(total.total + extra * total.weight, total.weight), (state, metrics)
 
 
-def _added(name: str, values: Any, weight: Any) -> Sum:
+def _measured(name: str, function: Callable[..., Any], prediction: Any, target: Any, weight: Any) -> Sum:
+    """What a loss or a metric comes to over a batch."""
+    if not is_of_sequences(function):
+        if isinstance(prediction, Ragged):
+            real = prediction.mask()
+            weight = real if weight is None else real * jnp.expand_dims(weight, range(weight.ndim, 2))
+            prediction = prediction.x
+        target = target.x if isinstance(target, Ragged) else target
+    if is_reducing(function):
+        return _a_sum(name, function(prediction, target, weight))
+    values = function(prediction, target)
     if isinstance(values, Sum):
         return values
     if not getattr(values, "shape", ()):
         needs = f"{name} must give a value for each example, not reduced, or a Sum"
         raise bad_value("supervised", needs, values)
     return Sum.of(values, weight)
+
+
+def _a_sum(name: str, result: Any) -> Sum:
+    if not isinstance(result, Sum):
+        raise bad_type("supervised", f"{name} is marked as reducing and must give a Sum", result)
+    return result
 
 
 def take_aux_loss(state: Any) -> tuple[jax.Array | float, Any]:
@@ -76,7 +94,7 @@ def supervised(
     model: LayerLike,
     loss: Callable[[Any, Any], Any],
     *,
-    metrics: Mapping[str, Callable[[Any, Any], Any]] | None = None,
+    metrics: Mapping[str, Callable[..., Any]] | None = None,
     penalty: Callable[[Any], jax.Array] | None = None,
 ) -> Supervised:
     """A loss function of a model and a loss: ``loss_fn(params, state, batch, *, key, train) -> (Sum, (state,
@@ -86,7 +104,11 @@ def supervised(
     layers put into their state, plus ``penalty(params)``. The metrics are ``loss`` (the data's part alone, which
     compares with the validation's), those given, and ``penalty``.
 
-    **Args** ``batch``: ``{"x", "y"}`` and, where examples count unequally or are masked, ``"weight"``.
+    A :class:`jaxdl.Ragged` prediction gives its array to the loss and the metrics, and its padded positions no weight.
+
+    **Args** ``batch``: ``{"x", "y"}`` and, where examples count unequally or are masked, ``"weight"``. ``metrics``: by
+    name, ``(prediction, y) ->`` values like a loss, or such as :func:`jaxdl.metrics.reducing` marks. ``penalty``: a
+    function of the parameters, such as those of :mod:`jaxdl.penalties`.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -102,7 +124,8 @@ def supervised(
     reserved = {"loss", "penalty"} & set(metrics)
     if reserved:
         raise bad_value("supervised", "metrics must have other names than loss and penalty", sorted(metrics))
-    return Supervised(model, loss, tuple(metrics.items()), penalty)
+    chosen = tuple(metrics.items())
+    return Supervised(model, loss, chosen, penalty, identity((model, loss, chosen, penalty)))
 
 
 @dataclass(frozen=True)

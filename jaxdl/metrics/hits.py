@@ -1,8 +1,4 @@
-"""Metrics: ``metric(prediction, target) -> values``, one for each example, like a loss, or a :class:`jaxdl.Sum`.
-
-They are added up as totals and weights and divided once, so that they are exact over batches of different size. Any
-loss is a metric as well: its mean is reported.
-"""
+"""Metrics of single predictions: 1 where one is right, else 0."""
 
 import functools
 from collections.abc import Callable
@@ -10,16 +6,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxdl.core.checks import floating, positive_int
-from jaxdl.core.targets import as_array, check_binary_labels, check_labels, check_same_shape
-
-
-def _classes(call: str, logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """The integer class of each label, whether given as such or one-hot."""
-    floating(call, "logits", logits)
-    labels = as_array(labels)
-    check_labels(call, logits, labels)
-    return labels.argmax(-1) if labels.shape == logits.shape else labels
+from jaxdl.core.checks import positive_int
+from jaxdl.core.targets import as_array, check_binary_labels, check_same_shape, classes_of
 
 
 def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -32,7 +20,7 @@ def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
         >>> accuracy(jnp.array([[0.1, 0.9], [0.8, 0.2]]), jnp.array([1, 1]))
         Array([1., 0.], dtype=float32)
     """
-    classes = _classes("accuracy", logits, labels)
+    classes = classes_of("accuracy", logits, labels)
     return (logits.argmax(-1) == classes).astype(jnp.float32)
 
 
@@ -66,7 +54,7 @@ def top_k_accuracy(k: int) -> Callable[[jax.Array, jax.Array], jax.Array]:
     positive_int("top_k_accuracy", "k", k)
 
     def top_k(logits: jax.Array, labels: jax.Array) -> jax.Array:
-        classes = _classes("top_k_accuracy", logits, labels)
+        classes = classes_of("top_k_accuracy", logits, labels)
         best = jax.lax.top_k(logits, min(k, logits.shape[-1]))[1]
         return (best == classes[..., None]).any(-1).astype(jnp.float32)
 
