@@ -5,12 +5,14 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from jaxdl import Sum, losses
+import jaxdl as dl
+from jaxdl import Ragged, Sum, losses
 
 SHARE = {"float64": 1e-8, "float32": 1e-5}
 HALVES = [jnp.bfloat16, jnp.float16]
@@ -175,13 +177,56 @@ LOSSES = {
     "binary_cross_entropy": (losses.binary_cross_entropy, case()[0][:, 0], case()[1] % 2),
     "mean_squared_error": (losses.mean_squared_error, case()[0], case()[3]),
 }
+RNG = np.random.default_rng(7)
+VECTORS = [RNG.normal(size=(5, 4)).astype(np.float32) for _ in range(3)]
+COUNTS = RNG.integers(0, 4, 5)
+LOSSES |= {
+    "cross_entropy weighted": (partial(losses.cross_entropy, class_weights=(1.0, 2.0, 0.5, 3.0)), *case()[:2]),
+    "focal": (losses.focal, *case()[:2]),
+    "focal soft": (partial(losses.focal, gamma=0.5), case()[0], case()[3]),
+    "binary_focal": (partial(losses.binary_focal, alpha=0.3), case()[0][:, 0], case()[1] % 2),
+    "hinge": (losses.hinge, case()[0][:, 0], case()[1] % 2),
+    "mean_absolute_error": (losses.mean_absolute_error, *VECTORS[:2]),
+    "huber": (losses.huber, *VECTORS[:2]),
+    "log_cosh": (losses.log_cosh, *VECTORS[:2]),
+    "quantile": (partial(losses.quantile, q=0.8), *VECTORS[:2]),
+    "poisson": (losses.poisson, VECTORS[0][:, 0], COUNTS),
+    "kl_divergence": (losses.kl_divergence, log_softmax(VECTORS[0]).astype(np.float32), case()[3]),
+    "gaussian_kl": (losses.gaussian_kl, *VECTORS[:2]),
+    "cosine_distance": (losses.cosine_distance, *VECTORS[:2]),
+    "wasserstein": (losses.wasserstein, VECTORS[0][:, 0], COUNTS % 2),
+}
+OF_BATCHES = {
+    "triplet": (partial(losses.triplet, negative=VECTORS[2]), *VECTORS[:2]),
+    "info_nce": (losses.info_nce, *VECTORS[:2]),
+    "dice": (losses.dice, *case((3, 5))[:2]),
+    "binary_dice": (losses.binary_dice, case((3, 5))[0], case((3, 5))[1][..., None] == np.arange(4)),
+    "ctc": (losses.ctc, case((2, 6))[0], np.array([[1, 2, 2], [3, 1, 2]])),
+}
 every_loss = pytest.mark.parametrize(("loss", "prediction", "target"), LOSSES.values(), ids=LOSSES)
 
 
-@every_loss
+batches_too = pytest.mark.parametrize(
+    ("loss", "prediction", "target"), [*LOSSES.values(), *OF_BATCHES.values()], ids=[*LOSSES, *OF_BATCHES]
+)
+
+
+@batches_too
 def test_gradients_equal_finite_differences(x64, loss, prediction, target):
     function = jax.jit(loss)
-    check_grads(lambda p: function(p, target), (jnp.asarray(prediction, jnp.float64),), 1, ["rev", "fwd"])
+    check_grads(lambda p: function(p, target), (jnp.asarray(prediction, jnp.float64),), 1, ["rev", "fwd"], eps=1e-5)
+
+
+@batches_too
+def test_half_precision_gives_float32_and_an_empty_batch_nothing(loss, prediction, target):
+    narrow = jnp.asarray(prediction, jnp.bfloat16)
+    found, expected = jax.jit(loss)(narrow, target), jax.jit(loss)(narrow.astype(jnp.float32), target)
+    assert found.dtype == jnp.float32
+    np.testing.assert_array_equal(found, expected)
+    if "negative" not in getattr(loss, "keywords", {}):
+        values, vjp = jax.vjp(lambda p: loss(p, target[:0]), jnp.asarray(prediction[:0]))
+        assert values.shape[0] == 0
+        assert vjp(values)[0].shape == prediction[:0].shape
 
 
 @every_loss
@@ -195,6 +240,234 @@ def test_losses_are_traced_by_jit_and_vmap(loss, prediction, target):
     expected = loss(prediction, target)
     assert_close(jax.jit(loss)(prediction, target), expected)
     assert_close(jax.vmap(loss)(prediction, target), expected)
+
+
+# The others are compared with PyTorch in tests/parity; here with their formulas, and at their edges.
+
+
+def test_numbers_are_their_formulas():
+    p, t = (np.float64(v) for v in VECTORS[:2])
+    e = np.abs(p - t)
+    assert_close(losses.mean_absolute_error(*VECTORS[:2]), e)
+    assert_close(losses.huber(*VECTORS[:2], delta=0.7), np.where(e <= 0.7, e**2 / 2, 0.7 * (e - 0.35)))
+    assert_close(losses.log_cosh(*VECTORS[:2]), np.log(np.cosh(e)))
+    assert_close(losses.quantile(*VECTORS[:2], q=0.8), np.where(t > p, 0.8 * e, 0.2 * e))
+    assert_close(losses.poisson(VECTORS[0], np.abs(VECTORS[1])), np.exp(p) - np.abs(t) * p)
+    np.testing.assert_allclose(losses.log_cosh(jnp.array([1e4]), jnp.zeros(1)), 1e4 - np.log(2), rtol=1e-6)
+
+
+def test_the_quantile_loss_is_least_at_the_quantile():
+    sample = np.sort(RNG.normal(size=1001)).astype(np.float32)
+    guesses = np.linspace(-3, 3, 601, dtype=np.float32)
+    pinball = jax.jit(jax.vmap(lambda g: losses.quantile(jnp.full_like(sample, g), sample, q=0.9).mean()))
+    best = guesses[int(np.argmin(pinball(guesses)))]
+    assert abs(best - np.quantile(sample, 0.9)) < 0.02
+
+
+def test_classes_are_their_formulas():
+    logits, labels, one_hot, soft = case()
+    z, y = logits[:, 0], labels % 2
+    p = np.exp(log_softmax(logits))
+    for target, given_shares in ((labels, one_hot), (one_hot, one_hot), (soft, soft)):
+        found = losses.focal(logits, target, gamma=1.5, class_weights=(1.0, 2.0, 0.5, 3.0))
+        assert_close(found, -(np.array([1, 2, 0.5, 3]) * given_shares * (1 - p) ** 1.5 * np.log(p)).sum(-1))
+    share = np.where(y == 1, sigmoid(z), 1 - sigmoid(z))
+    assert_close(losses.binary_focal(z, y, alpha=0.3), -np.where(y == 1, 0.3, 0.7) * (1 - share) ** 2 * np.log(share))
+    assert_close(losses.hinge(z, y), np.maximum(0, 1 - np.where(y == 1, z, -z)))
+    smooth = 0.8 * y + 0.1
+    found = losses.binary_cross_entropy(z, y, label_smoothing=0.2, positive_weight=3)
+    assert_close(found, -3 * smooth * np.log(sigmoid(z)) - (1 - smooth) * np.log(1 - sigmoid(z)))
+    assert_close(losses.wasserstein(z, y), np.where(y == 1, -z, z))
+
+
+@pytest.mark.parametrize("kind", ["integers", "one-hot"])
+def test_a_focal_loss_without_focus_is_cross_entropy(kind):
+    logits, labels, one_hot, _ = case()
+    target = labels if kind == "integers" else one_hot
+    assert_close(losses.focal(logits, target, gamma=0.0), losses.cross_entropy(logits, target))
+    assert_close(losses.binary_focal(logits, one_hot, gamma=0.0), losses.binary_cross_entropy(logits, one_hot))
+
+
+def test_vectors_are_their_formulas():
+    a, b, c = (np.float64(v) for v in VECTORS)
+    norm = partial(np.linalg.norm, axis=-1)
+    assert_close(losses.cosine_distance(*VECTORS[:2]), 1 - (a * b).sum(-1) / norm(a) / norm(b))
+    assert_close(losses.triplet(*VECTORS, margin=0.5), np.maximum(norm(a - b) - norm(a - c) + 0.5, 0))
+    similarity = (a / norm(a)[:, None]) @ (b / norm(b)[:, None]).T / 0.2
+    assert_close(losses.info_nce(*VECTORS[:2], temperature=0.2), -np.diag(log_softmax(similarity)))
+    assert_close(losses.gaussian_kl(*VECTORS[:2]), 0.5 * (a**2 + np.exp(b) - 1 - b).sum(-1))
+
+
+def all_paths(log_p, labels, blank):
+    """−log of the probability of all paths that spell the labels, by trying each."""
+    time, classes = log_p.shape
+    total = 0.0
+    for path in np.ndindex(*[classes] * time):
+        joined = [c for i, c in enumerate(path) if i == 0 or path[i - 1] != c]
+        if [c for c in joined if c != blank] == list(labels):
+            total += np.exp(sum(log_p[i, c] for i, c in enumerate(path)))
+    return -np.log(total)
+
+
+@pytest.mark.parametrize("blank", [0, 2])
+def test_ctc_sums_over_all_paths(blank):
+    logits = RNG.normal(size=(3, 5, 3)).astype(np.float32)
+    other = [c for c in range(3) if c != blank]
+    labels = np.array([[other[0], other[0]], [other[1], other[0]], [other[1], 0]])
+    times, lengths = np.array([5, 3, 4]), np.array([2, 2, 1])
+    found = jax.jit(partial(losses.ctc, blank=blank))(Ragged(logits, times), Ragged(labels, lengths))
+    log_p = log_softmax(logits)
+    expected = [all_paths(log_p[i, : times[i]], labels[i, : lengths[i]], blank) for i in range(3)]
+    assert_close(found, expected)
+
+
+def test_ctc_padding_reaches_neither_value_nor_gradient():
+    logits, labels = jnp.asarray(RNG.normal(size=(2, 5, 3)), jnp.float32), jnp.array([[1, 2, 1], [2, 1, 1]])
+    times, lengths = jnp.array([5, 3]), jnp.array([2, 1])
+
+    @jax.jit
+    def outcome(logits, labels):
+        return jax.value_and_grad(lambda z: losses.ctc(Ragged(z, times), Ragged(labels, lengths)).sum())(logits)
+
+    value, gradient = outcome(logits, labels)
+    again, _ = outcome(logits.at[1, 3:].set(100.0), labels.at[:, 2].set(-1))
+    assert float(value) == float(again)
+    assert not gradient[1, 3:].any()
+    assert not jnp.isnan(gradient).any()
+
+
+def test_the_critic_wants_real_above_generated():
+    scores, ones = jnp.array([2.0, -1.0]), jnp.ones(2)
+    np.testing.assert_array_equal(losses.wasserstein(scores, ones), -scores)
+    np.testing.assert_array_equal(losses.wasserstein(scores, 0 * ones), scores)
+
+
+def test_a_gradient_penalty_is_zero_for_a_slope_of_one():
+    real, generated = jnp.asarray(VECTORS[0]), jnp.asarray(VECTORS[1])
+    direction = jnp.array([0.6, 0.8, 0.0, 0.0])
+    found = losses.gradient_penalty(lambda x: x @ direction, real, generated, jax.random.key(0))
+    np.testing.assert_allclose(found, np.zeros(5), atol=1e-12)
+    column = losses.gradient_penalty(lambda x: x @ direction[:, None] * 3, real, generated, jax.random.key(0))
+    np.testing.assert_allclose(column, np.full(5, 4), rtol=1e-6)
+    assert losses.gradient_penalty(lambda x: x.sum((1, 2)), *[jnp.ones((0, 2, 3))] * 2, jax.random.key(0)).shape == (0,)
+
+
+def test_a_gradient_penalty_is_taken_between_the_two():
+    share = jax.random.uniform(jax.random.key(0), (50, 1))
+    ones = jnp.ones((50, 1))
+    found = losses.gradient_penalty(lambda x: jnp.square(x).sum(-1) / 2, ones, 0 * ones, jax.random.key(0))
+    np.testing.assert_allclose(found, jnp.square(share[:, 0] - 1), rtol=1e-5)
+
+
+ZERO = jnp.zeros((1, 3))
+EDGES = {
+    "absolute error of 0": lambda x: losses.mean_absolute_error(x, ZERO),
+    "huber of 0": lambda x: losses.huber(x, ZERO),
+    "quantile of 0": lambda x: losses.quantile(x, ZERO),
+    "cosine of a zero vector": lambda x: losses.cosine_distance(x, ZERO + 1),
+    "cosine of two zero vectors": lambda x: losses.cosine_distance(x, x),
+    "triplet of equal vectors": lambda x: losses.triplet(x, ZERO, ZERO),
+    "info_nce of zero vectors": lambda x: losses.info_nce(x, ZERO),
+    "gradient penalty of a flat critic": lambda x: losses.gradient_penalty(
+        lambda z: (z * x.sum()).sum(-1), ZERO, ZERO, jax.random.key(0)
+    ),
+    "focal of certainty": lambda x: losses.focal(x + jnp.array([[200.0, -200.0, 0.0]]), jnp.array([0]), gamma=0.5),
+    "focal of certain one-hot": lambda x: losses.focal(
+        x + jnp.array([[200.0, -200.0, 0.0]]), jnp.eye(3)[:1], gamma=0.5
+    ),
+    "focal of certain error": lambda x: losses.focal(x + jnp.array([[200.0, -200.0, 0.0]]), jnp.array([1])),
+    "binary focal of certainty": lambda x: losses.binary_focal(x + 1e4, ZERO + 1),
+    "kl of an impossible class": lambda x: losses.kl_divergence(
+        x + jnp.array([[0.0, -jnp.inf, 0.0]]), jnp.array([[1.0, 0.0, 0.0]])
+    ),
+    "kl to the target": lambda x: losses.kl_divergence(ZERO, x),
+    "smoothed cross entropy of large logits": lambda x: losses.cross_entropy(
+        x + jnp.array([[1e30, -1e30, 0.0]]), jnp.array([1]), label_smoothing=0.1
+    ),
+    "dice of nothing": lambda x: losses.binary_dice(x - 1e4, ZERO),
+    "ctc of no labels": lambda x: losses.ctc(x[None], Ragged(jnp.array([[1]]), jnp.array([0]))),
+    "ctc that cannot be": lambda x: losses.ctc(x[None], jnp.array([[1, 2, 1]])),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES.values(), ids=EDGES)
+def test_gradients_are_finite_at_edges(edge):
+    values, vjp = jax.vjp(jax.jit(edge), ZERO)
+    assert jnp.isfinite(values).all()
+    assert jnp.isfinite(vjp(jnp.ones_like(values))[0]).all()
+
+
+def test_large_vocabularies_are_not_spread_out():
+    spec, labels = jax.ShapeDtypeStruct((4, 1000), jnp.float32), jax.ShapeDtypeStruct((4,), jnp.int32)
+    both = partial(losses.cross_entropy, label_smoothing=0.1, class_weights=tuple(np.ones(1000)))
+    compared = "bool[4,1000]"  # one-hot rows come from comparing each class
+    assert compared in str(jax.make_jaxpr(lambda z, y: jax.nn.one_hot(y, 1000) * z)(spec, labels))
+    for loss in (losses.cross_entropy, both, losses.focal):
+        assert compared not in str(jax.make_jaxpr(loss)(spec, labels))
+
+
+# Options in fit
+
+
+def test_losses_with_options_train_and_a_second_fit_compiles_nothing():
+    data = {"x": VECTORS[0], "y": VECTORS[1]}
+    model = dl.layers.dense(4)
+    optimizer = optax.sgd(0.1)
+    traces = []
+    for _ in range(2):
+        dl.fit(
+            model,
+            data,
+            loss=partial(losses.huber, delta=2.0),
+            optimizer=optimizer,
+            metrics={"q": partial(losses.quantile, q=0.9)},
+            penalty=dl.penalties.l2(1e-3) + dl.penalties.l1(1e-3, where=["kernel"]),
+            epochs=1,
+            batch_size=5,
+            progress=False,
+        )
+        traces.append(dl.train.trace_count())
+    assert traces[0] == traces[1]
+    assert dl.supervised(model, losses.huber) != dl.supervised(model, partial(losses.huber, delta=2.0))
+
+
+def test_ctc_trains_on_ragged_batches_as_on_each_sequence():
+    x = jnp.asarray(RNG.normal(size=(3, 6, 4)), jnp.float32)
+    data = {
+        "x": Ragged(x, jnp.array([6, 4, 5])),
+        "y": Ragged(jnp.array([[1, 2], [2, -9], [1, 1]]), jnp.array([2, 1, 2])),
+        "weight": jnp.array([1.0, 2.0, 0.0]),
+    }
+    model = dl.layers.dense(3)
+    state = dl.train.create_state(model, optax.sgd(0.1), data["x"])
+    found = dl.evaluate(model, state, data, loss=losses.ctc, batch_size=2)["loss"]
+    logits = model.apply(state.params, {}, x, train=False)[0]
+    one, two = losses.ctc(logits[:1], jnp.array([[1, 2]])), losses.ctc(logits[1:2, :4], jnp.array([[2]]))
+    assert found == pytest.approx(float(one[0] + 2 * two[0]) / 3, rel=1e-5)
+    with pytest.raises(ValueError, match="ctc: labels must not be the blank, 1; got labels from 1 to 2"):
+        dl.evaluate(model, state, data, loss=partial(losses.ctc, blank=1))
+
+
+def test_ragged_targets_of_ragged_predictions_are_masked():
+    x = Ragged(jnp.asarray(RNG.normal(size=(2, 3, 4)), jnp.float32), jnp.array([3, 1]))
+    labels = jnp.array([[0, 1, 2], [3, -1, -1]])
+    model = dl.sequential(lambda x: x)
+    state = dl.train.create_state(model, optax.sgd(0.1), x)
+    data = {"x": x, "y": Ragged(labels, x.lengths)}
+    found = dl.evaluate(model, state, data, loss=losses.cross_entropy)["loss"]
+    expected = losses.cross_entropy(x.x[x.mask()], labels[x.mask()]).mean()
+    assert found == pytest.approx(float(expected), rel=1e-6)
+    with pytest.raises(ValueError, match="labels must be from 0 to 3 for 4 classes; got labels from -5 to 3"):
+        wrong = Ragged(labels.at[0, 0].set(-5), x.lengths)
+        dl.evaluate(model, state, {"x": x, "y": wrong}, loss=losses.cross_entropy)
+
+
+def test_a_loss_that_is_no_mean_is_an_error():
+    loss_fn = dl.supervised(dl.sequential(lambda x: x), dl.metrics.root_mean_squared_error)
+    with pytest.raises(
+        ValueError, match="loss must be a mean: a value for each example, .* got a Sum with finish=_root"
+    ):
+        loss_fn({}, {}, {"x": VECTORS[0], "y": VECTORS[1]}, key=None, train=True)
 
 
 # Sums
@@ -374,6 +647,160 @@ ERRORS = [
         "mean_squared_error: prediction must be a floating array; got int32[4]",
     ),
     (
+        lambda: losses.cross_entropy(LOGITS, jnp.zeros(4, int), class_weights=(1.0, 2.0)),
+        ValueError,
+        "cross_entropy: class_weights must have the shape (3,); got float32[2]",
+    ),
+    (
+        lambda: losses.binary_cross_entropy(jnp.zeros(3), jnp.zeros(3), positive_weight=-1),
+        ValueError,
+        "binary_cross_entropy: positive_weight must be a number of 0 or more; got -1",
+    ),
+    (
+        lambda: losses.binary_cross_entropy(LOGITS, LOGITS, positive_weight=(1.0,)),
+        ValueError,
+        "binary_cross_entropy: positive_weight must have the shape (3,); got float32[1]",
+    ),
+    (
+        lambda: losses.binary_cross_entropy(LOGITS, LOGITS, label_smoothing=2),
+        ValueError,
+        "binary_cross_entropy: label_smoothing must be a number from 0 up to, but not including, 1; got 2",
+    ),
+    (lambda: losses.focal(LOGITS, jnp.zeros(4)), ValueError, "focal: labels must be integers of shape (4,)"),
+    (
+        lambda: losses.focal(LOGITS, jnp.zeros(4, int), gamma=-1),
+        ValueError,
+        "focal: gamma must be a number of 0 or more; got -1",
+    ),
+    (
+        lambda: losses.focal(LOGITS, jnp.zeros(4, int), class_weights=1.0),
+        ValueError,
+        "focal: class_weights must have the shape (3,); got float32[]",
+    ),
+    (
+        lambda: losses.binary_focal(LOGITS, LOGITS, gamma=-2.5),
+        ValueError,
+        "binary_focal: gamma must be a number of 0 or more; got -2.5",
+    ),
+    (
+        lambda: losses.binary_focal(LOGITS, LOGITS, alpha=2),
+        ValueError,
+        "binary_focal: alpha must be None or a number from 0 to 1; got 2",
+    ),
+    (lambda: losses.hinge(LOGITS, LOGITS - 1), ValueError, "hinge: labels must be from 0 to 1; got labels from -1.0"),
+    (
+        lambda: losses.huber(LOGITS, LOGITS, delta=0),
+        ValueError,
+        "huber: delta must be a positive number; got 0",
+    ),
+    (lambda: losses.quantile(LOGITS, LOGITS, q=1.0), ValueError, "quantile: q must be between 0 and 1; got 1.0"),
+    (
+        lambda: losses.poisson(LOGITS, LOGITS - 1),
+        ValueError,
+        "poisson: target must be 0 or more; got targets from -1.0",
+    ),
+    (
+        lambda: losses.kl_divergence(LOGITS, LOGITS + 2),
+        ValueError,
+        "kl_divergence: labels must be from 0 to 1; got labels from 2.0 to 2.0",
+    ),
+    (
+        lambda: losses.kl_divergence(jnp.zeros(()), jnp.zeros(())),
+        ValueError,
+        "kl_divergence: log_probabilities must have an axis of classes, (…, classes); got float32[]",
+    ),
+    (
+        lambda: losses.gaussian_kl(jnp.zeros(()), jnp.zeros(())),
+        ValueError,
+        "gaussian_kl: mean must have an axis of features, (…, features); got float32[]",
+    ),
+    (
+        lambda: losses.cosine_distance(jnp.zeros(()), jnp.zeros(())),
+        ValueError,
+        "cosine_distance: prediction must have an axis of features, (…, features); got float32[]",
+    ),
+    (
+        lambda: losses.triplet(LOGITS, LOGITS, LOGITS[:1]),
+        ValueError,
+        "triplet: target must have the prediction's shape, float32[4,3]; got float32[1,3]",
+    ),
+    (
+        lambda: losses.triplet(LOGITS, LOGITS, LOGITS, margin=-1.0),
+        ValueError,
+        "triplet: margin must be a number of 0 or more; got -1.0",
+    ),
+    (
+        lambda: losses.info_nce(LOGITS, LOGITS, temperature=0.0),
+        ValueError,
+        "info_nce: temperature must be a positive number; got 0.0",
+    ),
+    (
+        lambda: losses.info_nce(jnp.zeros((2, 3, 4)), jnp.zeros((2, 3, 4))),
+        ValueError,
+        "info_nce: query must be (batch, features); got float32[2,3,4]",
+    ),
+    (
+        lambda: losses.gradient_penalty(lambda x: x, LOGITS, LOGITS, jax.random.key(0)),
+        ValueError,
+        "gradient_penalty: critic must give one score for each example; got float32[4,3]",
+    ),
+    (
+        lambda: losses.gradient_penalty(lambda x: x, jnp.zeros(()), jnp.zeros(()), jax.random.key(0)),
+        ValueError,
+        "gradient_penalty: real must be (batch, …); got float32[]",
+    ),
+    (
+        lambda: losses.dice(jnp.zeros(3), jnp.array(1)),
+        ValueError,
+        "dice: logits must be (batch, …, classes); got float32[3]",
+    ),
+    (lambda: losses.dice(LOGITS, jnp.zeros(4)), ValueError, "dice: labels must be integers of shape (4,)"),
+    (
+        lambda: losses.dice(LOGITS, jnp.zeros(4, int), smooth=-1),
+        ValueError,
+        "dice: smooth must be a number of 0 or more; got -1",
+    ),
+    (
+        lambda: losses.binary_dice(jnp.zeros(()), jnp.zeros(())),
+        ValueError,
+        "binary_dice: logits must be (batch, …); got float32[]",
+    ),
+    (
+        lambda: losses.ctc(LOGITS, jnp.zeros((4, 2), int)),
+        ValueError,
+        "ctc: logits must be (batch, time, classes) with a time of 1 or more; got float32[4,3]",
+    ),
+    (
+        lambda: losses.ctc(LOGITS[None], jnp.ones((2, 2), int)),
+        ValueError,
+        "ctc: labels must be (1, length); got int32[2,2]",
+    ),
+    (
+        lambda: losses.ctc(LOGITS[None], jnp.ones((1, 2))),
+        TypeError,
+        "ctc: labels must be integers; got float32[1,2]",
+    ),
+    (
+        lambda: losses.ctc(LOGITS[None], jnp.array([[1, 3]])),
+        ValueError,
+        "ctc: labels must be from 0 to 2 for 3 classes; got labels from 1 to 3",
+    ),
+    (
+        lambda: losses.ctc(LOGITS[None], jnp.array([[0, 1]])),
+        ValueError,
+        "ctc: labels must not be the blank, 0; got labels from 0 to 1",
+    ),
+    (
+        lambda: losses.ctc(LOGITS[None], jnp.array([[1]]), blank=3),
+        ValueError,
+        "ctc: blank must be a class, from 0 to 2; got 3",
+    ),
+    (
+        lambda: Sum.of(jnp.ones(2)) + dl.metrics.root_mean_squared_error(jnp.ones(2), jnp.ones(2)),
+        ValueError,
+        "Sum.__add__: sums that are added must have the same finish; got ratio and _root",
+    ),
+    (
         lambda: Sum.of(jnp.zeros((4, 3)), jnp.ones(3)),
         ValueError,
         "Sum.of: weight's shape must begin the values' shape (4, 3); got float32[3]",
@@ -425,6 +852,23 @@ SPEC = jax.ShapeDtypeStruct((8, 3), jnp.float32)
             jax.ShapeDtypeStruct((8, 1), jnp.float32),
             np.array([[0], [3]]),
             "binary_cross_entropy: labels must be from 0 to 1; got labels from 0 to 3",
+        ),
+        (partial(losses.focal, gamma=1.0), SPEC, np.array([0, 7]), "focal: labels must be from 0 to 2"),
+        (losses.dice, SPEC, np.array([0, 7]), "dice: labels must be from 0 to 2"),
+        (losses.hinge, SPEC, np.array([[-1.0, 1.0, 1.0]]), "hinge: labels must be from 0 to 1"),
+        (losses.binary_focal, SPEC, np.array([[2, 1, 0]]), "binary_focal: labels must be from 0 to 1"),
+        (losses.poisson, SPEC, np.array([[2, -1, 0]]), "poisson: target must be 0 or more; got targets from -1"),
+        (
+            partial(losses.ctc, blank=2),
+            jax.ShapeDtypeStruct((8, 5, 3), jnp.float32),
+            np.array([[1, 2]]),
+            "ctc: labels must not be the blank, 2",
+        ),
+        (
+            losses.cross_entropy,
+            jax.ShapeDtypeStruct((8, 2, 3), jnp.float32),
+            Ragged(np.array([[1, 9], [7, 0]]), np.array([1, 1])),
+            "cross_entropy: labels must be from 0 to 2 for 3 classes; got labels from 0 to 7",
         ),
     ],
 )

@@ -135,7 +135,7 @@ def _counts(total: Any, weight: Any) -> Any:
 
 def _score(kind: str, logits: jax.Array, labels: Any, weight: Any, average: str | None) -> Sum:
     if average not in ("binary", "macro", "micro", None):
-        raise bad_value(kind, 'average must be "binary", "macro", "micro" or None', average)
+        raise bad_value(kind, 'average must be "binary", "macro", "micro" or None', repr(average))
     if average == "binary":
         scores, truth = wide_binary(kind, logits, labels)
         weights = spread(kind, weight, scores.shape, scores.dtype)

@@ -84,4 +84,5 @@ class _Rate:
         least = jnp.finfo(x.dtype).eps
         means = jnp.where(some, jnp.clip(means, least, 1 - least), self.rate)
         on, off = self.rate, 1 - self.rate
-        return (on * (jnp.log(on) - jnp.log(means)) + off * (jnp.log(off) - jnp.log1p(-means))).sum()
+        apart = on * (jnp.log(on) - jnp.log(means)) + off * (jnp.log(off) - jnp.log1p(-means))
+        return jnp.where(some, apart.sum(), 0)

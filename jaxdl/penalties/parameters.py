@@ -116,7 +116,7 @@ def group_lasso(
     **References** Yuan and Lin, Model selection and estimation in regression with grouped variables, 2006.
     """
     if groups not in ("outputs", "inputs"):
-        raise bad_value("group_lasso", 'groups must be "outputs" or "inputs"', groups)
+        raise bad_value("group_lasso", 'groups must be "outputs" or "inputs"', repr(groups))
     return _single("group_lasso", _columns if groups == "outputs" else _rows, strength, where)
 
 
