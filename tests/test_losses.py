@@ -359,6 +359,11 @@ def test_a_gradient_penalty_is_taken_between_the_two():
     np.testing.assert_allclose(found, jnp.square(share[:, 0] - 1), rtol=1e-5)
 
 
+def test_an_absolute_error_of_zero_has_no_gradient():
+    gradient = jax.grad(lambda p: losses.mean_absolute_error(p, jnp.array([0.0, 1.0, -1.0])).sum())(jnp.zeros(3))
+    np.testing.assert_array_equal(gradient, [0, -1, 1])
+
+
 ZERO = jnp.zeros((1, 3))
 EDGES = {
     "absolute error of 0": lambda x: losses.mean_absolute_error(x, ZERO),

@@ -136,7 +136,7 @@ def _wide(leaf: jax.Array) -> jax.Array:
 
 
 def _l1(w: jax.Array) -> jax.Array:
-    return jnp.abs(w).sum()
+    return (w * jnp.sign(w)).sum()  # jnp.abs has gradient 1 at 0
 
 
 def _l2(w: jax.Array) -> jax.Array:
