@@ -274,12 +274,12 @@ def assert_equals_the_whole(found, x, y, weight, rel=2e-6):
 
 
 @given(st.integers(1, MANY + 5), st.integers(0, 2**32 - 1), st.sampled_from([(), (1,), (0, 2)]))
-@settings(max_examples=6, deadline=None, derandomize=True, database=None)
+@settings(max_examples=5, deadline=None, derandomize=True, database=None)
 def test_any_metric_over_any_batches_is_scikit_learns_on_the_whole(batch_size, seed, missing):
     x, y, weight = sample(seed, missing=missing)
     data = {"x": x, "y": {"class": y, "number": x[::-1].copy()}, "weight": weight}
     start = dl.train.create_state(identity_model(), optax.sgd(0.1), x)
-    batch_size = [1, 7, 16, 25, 60][batch_size % 5]  # few shapes, each compiled once
+    batch_size = [1, 7, 25][batch_size % 3]  # few shapes, each compiled once
     found = dl.evaluate(identity_model(), start, data, loss=squared, metrics=REDUCING, batch_size=batch_size)
     assert_equals_the_whole(found, x, y, weight)
     assert isinstance(found["confusion"], np.ndarray)
@@ -287,7 +287,7 @@ def test_any_metric_over_any_batches_is_scikit_learns_on_the_whole(batch_size, s
 
 
 @given(cuts(), st.integers(0, 2**32 - 1))
-@settings(max_examples=6, deadline=None, derandomize=True, database=None)
+@settings(max_examples=5, deadline=None, derandomize=True, database=None)
 def test_sums_of_any_cut_are_those_of_the_whole(ends, seed):
     """One shape for all batches: the rest has no weight, and anything in it, also what is no number."""
     x, y, weight = sample(seed)
