@@ -8,12 +8,12 @@ from jaxdl.layers.activation import glu as glu
 from jaxdl.layers.activation import maxout as maxout
 from jaxdl.layers.activation import prelu as prelu
 from jaxdl.layers.activation import softmax as softmax
+from jaxdl.layers.activity import activity_penalty as activity_penalty
 from jaxdl.layers.adaptive_pool import adaptive_avg_pool as adaptive_avg_pool
 from jaxdl.layers.adaptive_pool import adaptive_max_pool as adaptive_max_pool
 from jaxdl.layers.adaptive_pool import global_avg_pool as global_avg_pool
 from jaxdl.layers.adaptive_pool import global_max_pool as global_max_pool
 from jaxdl.layers.attention import multi_head_attention as multi_head_attention
-from jaxdl.layers.activity import activity_penalty as activity_penalty
 from jaxdl.layers.conv import conv as conv
 from jaxdl.layers.conv import depthwise_conv as depthwise_conv
 from jaxdl.layers.conv import separable_conv as separable_conv
