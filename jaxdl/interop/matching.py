@@ -1,0 +1,175 @@
+"""What every source of weights shares: a model's leaf layers, the other side's modules, which fills which, the checks.
+
+A *leaf* is a layer of the model that has parameters or state, a *module* what holds the arrays of one layer on the
+other side. A converter knows the layouts of both for one kind of layer; its ``write`` says, too, which arrays of which
+shapes a leaf needs from a module, so that all is checked before anything is read.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+
+from jaxdl.core import LayerLike, Part, bad_type, bad_value, build, describe, flat_paths, specs
+from jaxdl.interop.converters import Arrays, Converter, Leaf
+
+
+class Module(NamedTuple):
+    """One module of the other side: its name, its arrays, and the whole key of each in what they came from."""
+
+    name: str
+    arrays: Arrays
+    keys: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f'module "{self.name}" with {shapes_text(self.arrays)}'
+
+
+Pairs = list[tuple[Leaf, Module]]
+Choose = Callable[[str, Leaf, list[Module]], Module]
+
+
+def shapes_text(arrays: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {list(array.shape)}".replace(" [", "[") for name, array in arrays.items())
+
+
+def leaves_of(call: str, model: LayerLike, x: Any) -> list[Leaf]:
+    """The layers of a model that have parameters or state, in the order in which they are built."""
+    parts: list[Part] = []
+
+    def visit(key: jax.Array) -> Any:
+        built = build(model, key, specs(x), parts.append)
+        return built.params, built.state
+
+    whole = jax.eval_shape(visit, jax.random.key(0))
+    leaves = [Leaf(p.path, p.layer, p.input, flat_paths(p.built.params), flat_paths(p.built.state)) for p in parts]
+    leaves = [leaf for leaf in leaves if leaf.params or leaf.state]
+    have = {joined(leaf.path, name) for leaf in leaves for name in (*leaf.params, *leaf.state)}
+    for path in (path for tree in whole for path in flat_paths(tree) if path not in have):
+        raise bad_type(call, f'the array at "{path}" must belong to a layer with a counterpart', repr(model))
+    return leaves
+
+
+def joined(path: str, name: str, separator: str = "/") -> str:
+    return f"{path}{separator}{name}" if path else name
+
+
+def converter_of(call: str, table: Mapping[str, Converter], leaf: Leaf) -> Converter:
+    """The converter of the leaf's kind, or an error that lists the kinds there are."""
+    if leaf.kind not in table:
+        raise bad_type(call, f"{leaf} must be of a kind that has a counterpart", f"one of {', '.join(table)}")
+    return table[leaf.kind]
+
+
+def needed(call: str, table: Mapping[str, Converter], leaf: Leaf) -> Arrays:
+    """What a leaf needs from a module: views of the right names and shapes that hold no numbers."""
+    blank = {name: np.broadcast_to(np.float32(0), spec.shape) for name, spec in (leaf.params | leaf.state).items()}
+    return converter_of(call, table, leaf).write(leaf, blank)
+
+
+def shapes(arrays: Arrays) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(array.shape) for name, array in arrays.items()}
+
+
+def first(call: str, leaf: Leaf, modules: list[Module]) -> Module:
+    """The first of the modules that fit: for a source that keeps the order in which they were made."""
+    return modules[0]
+
+
+def match(
+    call: str,
+    table: Mapping[str, Converter],
+    leaves: Sequence[Leaf],
+    modules: Iterable[Module],
+    given: Mapping[str, str] | None,
+    choose: Choose = first,
+) -> Pairs:
+    """Which module fills each leaf: one whose names and shapes fit, chosen in order or as ``given``.
+
+    **Args** ``given``: the name of a module, or of one that holds several, for the path of a leaf, or of a part of the
+    model; ``choose``: picks one of several unused modules that fit.
+    """
+    left, waiting = list(modules), list(leaves)
+    given = dict(given or {})
+    _check_given(call, given, waiting, left)
+    found: dict[str, tuple[Leaf, Module]] = {}
+    for path, prefix in [*sorted(given.items(), key=lambda item: -item[0].count("/")), ("", "")]:
+        for leaf in [leaf for leaf in waiting if within(leaf.path, path)]:
+            need = needed(call, table, leaf)
+            unused = [module for module in left if within(module.name, prefix)]
+            fitting = [module for module in unused if shapes(module.arrays) == shapes(need)]
+            if not fitting:
+                got = "; ".join(map(str, unused[:4])) or "none that is left"
+                raise bad_value(call, f"{leaf} needs a module with {shapes_text(need)}", got, _HINT)
+            module = choose(call, leaf, fitting)
+            found[leaf.path] = leaf, module
+            waiting.remove(leaf)
+            left = [other for other in left if other is not module]
+    if left:
+        names = ", ".join(map(str, leaves)) or "none"
+        raise bad_value(call, f"every module must fill a layer of the model ({names})", "; ".join(map(str, left[:4])))
+    return [found[leaf.path] for leaf in leaves]
+
+
+_HINT = "Did you mean modules={'path of the layer': 'name of the module'}?"
+
+
+def within(name: str, prefix: str) -> bool:
+    """Whether a name is the prefix, or stands under it."""
+    return not prefix or name == prefix or name.startswith((prefix + "/", prefix + "."))
+
+
+def _check_given(call: str, given: Mapping[str, str], leaves: Sequence[Leaf], modules: Sequence[Module]) -> None:
+    paths, names = [leaf.path for leaf in leaves], [module.name for module in modules]
+    for path, prefix in given.items():
+        for word, text, known in (("path", path, paths), ("module", prefix, names)):
+            if not any(within(one, text) for one in known):
+                near = difflib.get_close_matches(text, known, n=4, cutoff=0.0)
+                raise bad_value(call, f"modules: {text!r} must be a {word}", f"one such as {', '.join(near) or 'none'}")
+
+
+def read(table: Mapping[str, Converter], pairs: Pairs) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parameters and the state that a model's leaves read from their modules."""
+    params: dict[str, Any] = {}
+    state: dict[str, Any] = {}
+    for leaf, module in pairs:
+        found = table[leaf.kind].read(leaf, module.arrays)
+        for tree, names in ((params, leaf.params), (state, leaf.state)):
+            for name in names:
+                _put(tree, joined(leaf.path, name), jnp.asarray(found[name]))
+    return params, state
+
+
+def _put(tree: dict[str, Any], path: str, array: Any) -> None:
+    *folders, name = path.split("/")
+    for folder in folders:
+        tree = tree.setdefault(folder, {})
+    tree[name] = array
+
+
+def write(call: str, table: Mapping[str, Converter], leaf: Leaf, params: Any, state: Any) -> Arrays:
+    """A leaf's arrays as its module has them: NumPy arrays of their own memory."""
+    found: Arrays = {}
+    for tree, wanted in ((flat_paths(params), leaf.params), (flat_paths(state), leaf.state)):
+        for name, spec in wanted.items():
+            path = joined(leaf.path, name)
+            if path not in tree or tuple(np.shape(tree[path])) != spec.shape:
+                got = describe(tree[path]) if path in tree else f"none among {', '.join(tree) or 'no arrays'}"
+                raise bad_value(call, f'the array at "{path}" must have shape {spec.shape}', got)
+            found[name] = np.asarray(tree[path])
+    theirs = converter_of(call, table, leaf).write(leaf, found)
+    return {name: np.array(array, order="C") for name, array in theirs.items()}
+
+
+def as_array(tensor: Any) -> np.ndarray:
+    """A tensor of PyTorch, or an array, as a NumPy array of the same dtype."""
+    if not hasattr(tensor, "detach"):
+        return np.asarray(tensor)
+    tensor = tensor.detach().cpu()
+    if str(tensor.dtype) == "torch.bfloat16":  # which NumPy does not have by itself
+        return tensor.float().numpy().astype(ml_dtypes.bfloat16)
+    return tensor.numpy()
