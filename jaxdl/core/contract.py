@@ -63,12 +63,17 @@ class Built(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One leaf layer of a model as :func:`jaxdl.core.build` met it, in order: for summaries."""
+    """One leaf layer of a model as :func:`jaxdl.core.build` met it, in order: for summaries and for interop.
+
+    **Fields** ``stacks``: the path and the number of members of each stack that it is a member of, outermost first;
+    ``built`` has a leading axis for each.
+    """
 
     path: str
     layer: LayerLike
     input: Any
     built: Built
+    stacks: tuple[tuple[str, int], ...] = ()
 
 
 Visit = Callable[[Part], None]

@@ -6,31 +6,32 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxdl.core import LayerLike
-from jaxdl.core.children import kind_of
 
 Arrays = dict[str, np.ndarray]
 """Arrays by name: a leaf's own (``kernel``, ``query/bias``) or a module's (``weight``)."""
 
 
 class Leaf(NamedTuple):
-    """A layer of the model that has parameters or state: where it stands, its input, and both by path within it."""
+    """What one module of the other side fills: a layer that has parameters or state, or one member of a stack of it.
+
+    **Fields** ``member``: which, in each stack that it is in; ``params``, ``state``: the specs by path within it.
+    """
 
     path: str
+    kind: str
     layer: LayerLike
     input: Any
+    member: tuple[int, ...]
     params: dict[str, Any]
     state: dict[str, Any]
 
-    @property
-    def kind(self) -> str:
-        return kind_of(self.layer)
-
-    def option(self, name: str) -> Any:
-        """An argument that the layer's constructor was given."""
-        return dict(getattr(self.layer, "args", ()))[name]
+    def option(self, name: str, default: Any = None) -> Any:
+        """An argument that the layer's constructor was given, or its default."""
+        return dict(getattr(self.layer, "args", ())).get(name, default)
 
     def __str__(self) -> str:
-        return f'{self.kind} "{self.path}"' if self.path else self.kind
+        member = "".join(f"[{i}]" for i in self.member)
+        return f'{self.kind} "{self.path}"{member}' if self.path else f"{self.kind}{member}"
 
 
 class Converter(NamedTuple):

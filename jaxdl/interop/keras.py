@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxdl.core import LayerLike, bad_type, bad_value
 from jaxdl.interop.keras_layers import TABLE
-from jaxdl.interop.matching import Module, as_array, leaves_of, needed, read, shapes_text, write
+from jaxdl.interop.matching import Module, as_array, converter_of, leaves_of, needed, on_host, read, shapes_text, write
 
 
 def from_keras(model: LayerLike, x: Any, weights: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -69,7 +69,9 @@ def to_keras(model: LayerLike, x: Any, params: Mapping[str, Any], state: Mapping
         >>> [array.shape for array in to_keras(model, x, params, state)]
         [(3, 4), (4,)]
     """
+    trees = on_host(params, state)
     found: list[np.ndarray] = []
     for leaf in leaves_of("to_keras", model, x):
-        found += write("to_keras", TABLE, leaf, params, state).values()
+        converter_of("to_keras", TABLE, leaf)
+        found += write("to_keras", TABLE, leaf, trees).values()
     return found

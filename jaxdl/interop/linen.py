@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 from flax import traverse_util
 
 from jaxdl.core import LayerLike, bad_type, bad_value
 from jaxdl.interop.converters import Leaf
 from jaxdl.interop.linen_layers import TABLE
-from jaxdl.interop.matching import Module, leaves_of, match, read, write
+from jaxdl.interop.matching import Module, leaves_of, match, on_host, read, write
 
 COLLECTIONS = ("params", "batch_stats")
 COMPOSITES = (
@@ -82,9 +81,10 @@ def to_flax(
         (3, 4)
     """
     found = modules_of("to_flax", like)
+    trees = on_host(params, state)
     flat: dict[tuple[str, ...], np.ndarray] = {}
     for leaf, module in match("to_flax", TABLE, leaves_of("to_flax", model, x), found, modules, by_number):
-        arrays = write("to_flax", TABLE, leaf, params, state)
+        arrays = write("to_flax", TABLE, leaf, trees)
         flat |= {module.keys[name]: array for name, array in arrays.items()}
     return traverse_util.unflatten_dict(flat)
 

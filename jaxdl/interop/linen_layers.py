@@ -37,9 +37,9 @@ def _gates(names: Sequence[str], with_bias: str) -> Converter:
         for side, name, ours in columns:
             parts = np.split(arrays[ours], len(names), axis=-1) if ours in arrays else []
             found |= {f"{side}{gate}/{name}": part for gate, part in zip(names, parts, strict=bool(parts))}
-        if names == "rzn":
-            if "recurrent_bias" not in arrays:
-                raise bad_value("gru", "Flax applies the reset gate after the product", repr(leaf.layer))
+        if leaf.option("reset", "after") != "after":
+            raise bad_value("gru", "Flax applies the reset gate after the product", repr(leaf.layer))
+        if "recurrent_bias" in arrays:
             found["hn/bias"] = arrays["recurrent_bias"]
         return found
 

@@ -7,6 +7,7 @@ shapes a leaf needs from a module, so that all is checked before anything is rea
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +16,7 @@ import ml_dtypes
 import numpy as np
 
 from jaxdl.core import LayerLike, Part, bad_type, bad_value, build, describe, flat_paths, specs
+from jaxdl.core.children import kind_of
 from jaxdl.interop.converters import Arrays, Converter, Leaf
 
 
@@ -38,7 +40,7 @@ def shapes_text(arrays: Mapping[str, Any]) -> str:
 
 
 def leaves_of(call: str, model: LayerLike, x: Any) -> list[Leaf]:
-    """The layers of a model that have parameters or state, in the order in which they are built."""
+    """What modules fill in a model, in the order in which it is built; the members of a stack one after the other."""
     parts: list[Part] = []
 
     def visit(key: jax.Array) -> Any:
@@ -46,12 +48,50 @@ def leaves_of(call: str, model: LayerLike, x: Any) -> list[Leaf]:
         return built.params, built.state
 
     whole = jax.eval_shape(visit, jax.random.key(0))
-    leaves = [Leaf(p.path, p.layer, p.input, flat_paths(p.built.params), flat_paths(p.built.state)) for p in parts]
-    leaves = [leaf for leaf in leaves if leaf.params or leaf.state]
+    leaves = _leaves(call, parts, ())
     have = {joined(leaf.path, name) for leaf in leaves for name in (*leaf.params, *leaf.state)}
     for path in (path for tree in whole for path in flat_paths(tree) if path not in have):
         raise bad_type(call, f'the array at "{path}" must belong to a layer with a counterpart', repr(model))
     return leaves
+
+
+def _leaves(call: str, parts: Sequence[Part], index: tuple[int, ...]) -> list[Leaf]:
+    leaves: list[Leaf] = []
+    depth = len(index)
+    for stack, members in groupby(parts, lambda part: part.stacks[depth] if len(part.stacks) > depth else None):
+        group = list(members)
+        if stack is None:
+            leaves += [leaf for part in group for leaf in _leaves_of_part(call, part, index)]
+        else:
+            leaves += [leaf for i in range(stack[1]) for leaf in _leaves(call, group, (*index, i))]
+    return leaves
+
+
+PRODUCTS = {"feed_forward": ("gate", "up", "down")}
+"""Layers whose parameters are dense products, which are modules of their own elsewhere; in this order where they have
+one shape."""
+
+
+def _leaves_of_part(call: str, part: Part, index: tuple[int, ...]) -> list[Leaf]:
+    kind = kind_of(part.layer)
+    own = jax.eval_shape(part.layer.init, jax.random.key(0), part.input)
+    params, state = map(flat_paths, own)
+    have = [*flat_paths(part.built.params), *flat_paths(part.built.state)]
+    if extra := [name for name in have if name not in params and name not in state]:
+        needs = f'{kind} "{part.path}" must have the parameters of the layer alone, {", ".join((*params, *state))}'
+        raise bad_type(
+            call, needs, ", ".join(extra), "Did you mean the model without its lora, weight_norm or spectral_norm?"
+        )
+    params, state = ({name: spec for name, spec in tree.items() if name in have} for tree in (params, state))
+    if kind not in PRODUCTS:
+        leaf = Leaf(part.path, kind, part.layer, part.input, index, params, state)
+        return [leaf] if params or state else []
+    found = []
+    for name in PRODUCTS[kind]:
+        inner = {path.removeprefix(f"{name}/"): spec for path, spec in params.items() if path.startswith(f"{name}/")}
+        if inner:
+            found.append(Leaf(joined(part.path, name), "dense", part.layer, part.input, index, inner, {}))
+    return found
 
 
 def joined(path: str, name: str, separator: str = "/") -> str:
@@ -96,7 +136,7 @@ def match(
     left, waiting = list(modules), list(leaves)
     given = dict(given or {})
     _check_given(call, given, waiting, left)
-    found: dict[str, tuple[Leaf, Module]] = {}
+    found: Pairs = []
     for path, prefix in [*sorted(given.items(), key=lambda item: -item[0].count("/")), ("", "")]:
         for leaf in [leaf for leaf in waiting if within(leaf.path, path)]:
             need = needed(call, table, leaf)
@@ -106,13 +146,13 @@ def match(
                 got = "; ".join(map(str, unused[:4])) or "none that is left"
                 raise bad_value(call, f"{leaf} needs a module with {shapes_text(need)}", got, _HINT)
             module = choose(call, leaf, fitting)
-            found[leaf.path] = leaf, module
+            found.append((leaf, module))
             waiting.remove(leaf)
             left = [other for other in left if other is not module]
     if left:
         names = ", ".join(map(str, leaves)) or "none"
         raise bad_value(call, f"every module must fill a layer of the model ({names})", "; ".join(map(str, left[:4])))
-    return [found[leaf.path] for leaf in leaves]
+    return found
 
 
 _HINT = "Did you mean modules={'path of the layer': 'name of the module'}?"
@@ -134,35 +174,46 @@ def _check_given(call: str, given: Mapping[str, str], leaves: Sequence[Leaf], mo
 
 def read(table: Mapping[str, Converter], pairs: Pairs) -> tuple[dict[str, Any], dict[str, Any]]:
     """The parameters and the state that a model's leaves read from their modules."""
-    params: dict[str, Any] = {}
-    state: dict[str, Any] = {}
+    trees: tuple[dict[str, Any], dict[str, Any]] = {}, {}
+    members: dict[tuple[int, str], dict[tuple[int, ...], Any]] = {}
     for leaf, module in pairs:
         found = table[leaf.kind].read(leaf, module.arrays)
-        for tree, names in ((params, leaf.params), (state, leaf.state)):
+        for tree, names in enumerate((leaf.params, leaf.state)):
             for name in names:
-                _put(tree, joined(leaf.path, name), jnp.asarray(found[name]))
-    return params, state
+                members.setdefault((tree, joined(leaf.path, name)), {})[leaf.member] = found[name]
+    for (tree, path), arrays in members.items():
+        *folders, name = path.split("/")
+        folder = trees[tree]
+        for inner in folders:
+            folder = folder.setdefault(inner, {})
+        folder[name] = jnp.asarray(_stacked(arrays))
+    return trees
 
 
-def _put(tree: dict[str, Any], path: str, array: Any) -> None:
-    *folders, name = path.split("/")
-    for folder in folders:
-        tree = tree.setdefault(folder, {})
-    tree[name] = array
+def _stacked(arrays: dict[tuple[int, ...], Any]) -> Any:
+    """The array of one member, or those of all under their indices, stacked."""
+    sizes = [1 + max(axis) for axis in zip(*arrays, strict=True)]
+    return np.reshape([arrays[index] for index in np.ndindex(*sizes)], (*sizes, *arrays[(0,) * len(sizes)].shape))
 
 
-def write(call: str, table: Mapping[str, Converter], leaf: Leaf, params: Any, state: Any) -> Arrays:
+def on_host(params: Any, state: Any) -> tuple[Arrays, Arrays]:
+    """Both trees as NumPy arrays by path."""
+    flat_params, flat_state = (flat_paths(jax.device_get(tree)) for tree in (params, state))
+    return flat_params, flat_state
+
+
+def write(call: str, table: Mapping[str, Converter], leaf: Leaf, trees: tuple[Arrays, Arrays]) -> Arrays:
     """A leaf's arrays as its module has them: NumPy arrays of their own memory."""
     found: Arrays = {}
-    for tree, wanted in ((flat_paths(params), leaf.params), (flat_paths(state), leaf.state)):
+    for tree, wanted in zip(trees, (leaf.params, leaf.state), strict=True):
         for name, spec in wanted.items():
             path = joined(leaf.path, name)
-            if path not in tree or tuple(np.shape(tree[path])) != spec.shape:
-                got = describe(tree[path]) if path in tree else f"none among {', '.join(tree) or 'no arrays'}"
+            array = np.asarray(tree[path]) if path in tree else None
+            if array is None or array.shape[len(leaf.member) :] != spec.shape:
+                got = f"none among {', '.join(tree) or 'no arrays'}" if array is None else describe(array)
                 raise bad_value(call, f'the array at "{path}" must have shape {spec.shape}', got)
-            found[name] = np.asarray(tree[path])
-    theirs = converter_of(call, table, leaf).write(leaf, found)
-    return {name: np.array(array, order="C") for name, array in theirs.items()}
+            found[name] = array[leaf.member]
+    return {name: np.array(array, order="C") for name, array in table[leaf.kind].write(leaf, found).items()}
 
 
 def as_array(tensor: Any) -> np.ndarray:

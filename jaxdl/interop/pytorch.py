@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxdl.core import LayerLike, bad_type
-from jaxdl.interop.matching import Module, as_array, leaves_of, match, read, write
+from jaxdl.interop.matching import Module, as_array, leaves_of, match, on_host, read, write
 from jaxdl.interop.pytorch_layers import TABLE
 
 _RECURRENT = re.compile(r"(.*)_(l\d+(?:_reverse)?)")
@@ -80,9 +80,10 @@ def to_torch(
         {'fc.weight': (4, 3), 'fc.bias': (4,)}
     """
     pairs = match("to_torch", TABLE, leaves_of("to_torch", model, x), modules_of("to_torch", like), modules)
+    trees = on_host(params, state)
     found: dict[str, np.ndarray] = {}
     for leaf, module in pairs:
-        arrays = write("to_torch", TABLE, leaf, params, state)
+        arrays = write("to_torch", TABLE, leaf, trees)
         found |= {module.keys[name]: array for name, array in arrays.items()}
     return {key: found[key] for key in like if key in found}
 

@@ -85,10 +85,10 @@ def _read_gru(leaf: Leaf, arrays: Arrays) -> Arrays:
 
 
 def _write_gru(leaf: Leaf, arrays: Arrays) -> Arrays:
+    if leaf.option("reset", "after") != "after":
+        raise bad_value("gru", "PyTorch applies the reset gate after the product", repr(leaf.layer))
     found = _write_recurrent(leaf, arrays)
     if "bias" in arrays:
-        if "recurrent_bias" not in arrays:
-            raise bad_value("gru", "PyTorch applies the reset gate after the product", repr(leaf.layer))
         rest = np.zeros_like(arrays["bias"][: -len(arrays["recurrent_bias"])])
         found["bias_hh"] = np.concatenate([rest, arrays["recurrent_bias"]])
     return found
