@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from flax import traverse_util
 
 from jaxdl.core import LayerLike, bad_type, bad_value
