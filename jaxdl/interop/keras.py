@@ -39,7 +39,8 @@ def from_keras(model: LayerLike, x: Any, weights: Sequence[Any]) -> tuple[dict[s
         raise bad_type("from_keras", "weights must be a list of arrays", type(weights).__name__, hint)
     left = [as_array(array) for array in weights]
     pairs = []
-    for leaf in leaves_of("from_keras", model, x):
+    leaves, aux_losses = leaves_of("from_keras", model, x)
+    for leaf in leaves:
         need = needed("from_keras", TABLE, leaf)
         arrays = dict(zip(need, left, strict=False))
         place = f"weights[{len(weights) - len(left)}:]"
@@ -51,7 +52,7 @@ def from_keras(model: LayerLike, x: Any, weights: Sequence[Any]) -> tuple[dict[s
     if left:
         got = f"{len(weights)}, the last of shape {list(left[-1].shape)}"
         raise bad_value("from_keras", f"weights must be {len(weights) - len(left)} arrays, all of the model's", got)
-    return read(TABLE, pairs)
+    return read(TABLE, pairs, aux_losses)
 
 
 def to_keras(model: LayerLike, x: Any, params: Mapping[str, Any], state: Mapping[str, Any]) -> list[np.ndarray]:
@@ -71,7 +72,7 @@ def to_keras(model: LayerLike, x: Any, params: Mapping[str, Any], state: Mapping
     """
     trees = on_host(params, state)
     found: list[np.ndarray] = []
-    for leaf in leaves_of("to_keras", model, x):
+    for leaf in leaves_of("to_keras", model, x).filled:
         converter_of("to_keras", TABLE, leaf)
         found += write("to_keras", TABLE, leaf, trees).values()
     return found

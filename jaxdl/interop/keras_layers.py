@@ -73,11 +73,15 @@ def _write_attention(leaf: Leaf, arrays: Arrays) -> Arrays:
 
 TABLE = {
     "dense": PRODUCT,
+    "glu": PRODUCT,
+    "maxout": PRODUCT,
     "conv": PRODUCT,
     "depthwise_conv": _depthwise("kernel", bias="bias"),
     "separable_conv": _depthwise("depthwise_kernel", pointwise_kernel="pointwise_kernel", bias="bias"),
     "conv_transpose": entries(kernel=Entry("kernel", _swapped, _swapped), bias="bias"),
     "embedding": entries(embedding="embeddings"),
+    "attend": entries(embedding=Entry("kernel", np.transpose, np.transpose)),
+    "learned_positions": entries(embedding="embeddings"),
     "batch_norm": entries(scale="gamma", bias="beta", mean="moving_mean", var="moving_variance"),
     "layer_norm": NORM,
     "group_norm": NORM,

@@ -53,7 +53,8 @@ def from_flax(
         (4, 2)
     """
     found = modules_of("from_flax", variables)
-    return read(TABLE, match("from_flax", TABLE, leaves_of("from_flax", model, x), found, modules, by_number))
+    leaves, aux_losses = leaves_of("from_flax", model, x)
+    return read(TABLE, match("from_flax", TABLE, leaves, found, modules, by_number), aux_losses)
 
 
 def to_flax(
@@ -81,10 +82,10 @@ def to_flax(
         >>> to_flax(model, x, params, state, like)["params"]["kernel"].shape
         (3, 4)
     """
-    found = modules_of("to_flax", like)
+    leaves = leaves_of("to_flax", model, x).filled
     trees = on_host(params, state)
     flat: dict[tuple[str, ...], np.ndarray] = {}
-    for leaf, module in match("to_flax", TABLE, leaves_of("to_flax", model, x), found, modules, by_number):
+    for leaf, module in match("to_flax", TABLE, leaves, modules_of("to_flax", like), modules, by_number):
         arrays = write("to_flax", TABLE, leaf, trees)
         flat |= {module.keys[name]: array for name, array in arrays.items()}
     return traverse_util.unflatten_dict(flat)

@@ -77,10 +77,14 @@ def _write_conv_lstm(leaf: Leaf, arrays: Arrays) -> Arrays:
 
 TABLE = {
     "dense": PRODUCT,
+    "glu": PRODUCT,
+    "maxout": PRODUCT,
     "conv": PRODUCT,
     "depthwise_conv": PRODUCT,
     "conv_transpose": entries(kernel=Entry("kernel", turned, turned), bias="bias"),
     "embedding": entries(embedding="embedding"),
+    "attend": entries(embedding="embedding"),
+    "learned_positions": entries(embedding="embedding"),
     "batch_norm": entries(scale="scale", bias="bias", mean="mean", var="var"),
     "layer_norm": NORM,
     "group_norm": NORM,

@@ -39,8 +39,16 @@ def shapes_text(arrays: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {list(array.shape)}".replace(" [", "[") for name, array in arrays.items())
 
 
-def leaves_of(call: str, model: LayerLike, x: Any) -> list[Leaf]:
-    """What modules fill in a model, in the order in which it is built; the members of a stack one after the other."""
+class Leaves(NamedTuple):
+    """What modules fill in a model, in the order in which it is built; and the specs of its extra losses by path, which
+    are zero between steps and have no counterpart."""
+
+    filled: list[Leaf]
+    aux_losses: dict[str, Any]
+
+
+def leaves_of(call: str, model: LayerLike, x: Any) -> Leaves:
+    """The leaves of a model for inputs like ``x``; the members of a stack one after the other."""
     parts: list[Part] = []
 
     def visit(key: jax.Array) -> Any:
@@ -50,9 +58,14 @@ def leaves_of(call: str, model: LayerLike, x: Any) -> list[Leaf]:
     whole = jax.eval_shape(visit, jax.random.key(0))
     leaves = _leaves(call, parts, ())
     have = {joined(leaf.path, name) for leaf in leaves for name in (*leaf.params, *leaf.state)}
-    for path in (path for tree in whole for path in flat_paths(tree) if path not in have):
+    rest = {path: spec for tree in whole for path, spec in flat_paths(tree).items() if path not in have}
+    for path in (path for path in rest if not _is_aux_loss(path)):
         raise bad_type(call, f'the array at "{path}" must belong to a layer with a counterpart', repr(model))
-    return leaves
+    return Leaves(leaves, rest)
+
+
+def _is_aux_loss(path: str) -> bool:
+    return path.rpartition("/")[2] == "aux_loss"
 
 
 def _leaves(call: str, parts: Sequence[Part], index: tuple[int, ...]) -> list[Leaf]:
@@ -79,10 +92,11 @@ def _leaves_of_part(call: str, part: Part, index: tuple[int, ...]) -> list[Leaf]
     have = [*flat_paths(part.built.params), *flat_paths(part.built.state)]
     if extra := [name for name in have if name not in params and name not in state]:
         needs = f'{kind} "{part.path}" must have the parameters of the layer alone, {", ".join((*params, *state))}'
-        raise bad_type(
-            call, needs, ", ".join(extra), "Did you mean the model without its lora, weight_norm or spectral_norm?"
-        )
-    params, state = ({name: spec for name, spec in tree.items() if name in have} for tree in (params, state))
+        hint = "Did you mean the model without its lora, weight_norm or spectral_norm?"
+        raise bad_type(call, needs, ", ".join(extra), hint)
+    params, state = (
+        {n: spec for n, spec in tree.items() if n in have and not _is_aux_loss(n)} for tree in (params, state)
+    )
     if kind not in PRODUCTS:
         leaf = Leaf(part.path, kind, part.layer, part.input, index, params, state)
         return [leaf] if params or state else []
@@ -172,8 +186,10 @@ def _check_given(call: str, given: Mapping[str, str], leaves: Sequence[Leaf], mo
                 raise bad_value(call, f"modules: {text!r} must be a {word}", f"one such as {', '.join(near) or 'none'}")
 
 
-def read(table: Mapping[str, Converter], pairs: Pairs) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The parameters and the state that a model's leaves read from their modules."""
+def read(
+    table: Mapping[str, Converter], pairs: Pairs, aux_losses: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parameters and the state that a model's leaves read from their modules; extra losses are zero."""
     trees: tuple[dict[str, Any], dict[str, Any]] = {}, {}
     members: dict[tuple[int, str], dict[tuple[int, ...], Any]] = {}
     for leaf, module in pairs:
@@ -182,12 +198,17 @@ def read(table: Mapping[str, Converter], pairs: Pairs) -> tuple[dict[str, Any], 
             for name in names:
                 members.setdefault((tree, joined(leaf.path, name)), {})[leaf.member] = found[name]
     for (tree, path), arrays in members.items():
-        *folders, name = path.split("/")
-        folder = trees[tree]
-        for inner in folders:
-            folder = folder.setdefault(inner, {})
-        folder[name] = jnp.asarray(_stacked(arrays))
+        _put(trees[tree], path, jnp.asarray(_stacked(arrays)))
+    for path, spec in aux_losses.items():
+        _put(trees[1], path, jnp.zeros(spec.shape, spec.dtype))
     return trees
+
+
+def _put(tree: dict[str, Any], path: str, array: Any) -> None:
+    *folders, name = path.split("/")
+    for folder in folders:
+        tree = tree.setdefault(folder, {})
+    tree[name] = array
 
 
 def _stacked(arrays: dict[tuple[int, ...], Any]) -> Any:

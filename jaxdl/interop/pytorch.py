@@ -47,8 +47,8 @@ def from_torch(
         >>> params["dense"]["kernel"].shape, state["batch_norm"]["var"].shape
         ((3, 4), (4,))
     """
-    pairs = match("from_torch", TABLE, leaves_of("from_torch", model, x), modules_of("from_torch", state_dict), modules)
-    return read(TABLE, pairs)
+    leaves, aux_losses = leaves_of("from_torch", model, x)
+    return read(TABLE, match("from_torch", TABLE, leaves, modules_of("from_torch", state_dict), modules), aux_losses)
 
 
 def to_torch(
@@ -79,7 +79,7 @@ def to_torch(
         >>> {name: a.shape for name, a in to_torch(model, x, params, state, like).items()}
         {'fc.weight': (4, 3), 'fc.bias': (4,)}
     """
-    pairs = match("to_torch", TABLE, leaves_of("to_torch", model, x), modules_of("to_torch", like), modules)
+    pairs = match("to_torch", TABLE, leaves_of("to_torch", model, x).filled, modules_of("to_torch", like), modules)
     trees = on_host(params, state)
     found: dict[str, np.ndarray] = {}
     for leaf, module in pairs:

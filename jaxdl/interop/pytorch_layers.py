@@ -129,11 +129,15 @@ def _write_attention(leaf: Leaf, arrays: Arrays) -> Arrays:
 
 TABLE = {
     "dense": PRODUCT,
+    "glu": PRODUCT,
+    "maxout": PRODUCT,
     "bilinear": entries(kernel=Entry("weight", _bilinear_last, _bilinear_first), bias="bias"),
     "conv": PRODUCT,
     "depthwise_conv": PRODUCT,
     "conv_transpose": Converter(_read_transposed, _write_transposed),
     "embedding": entries(embedding="weight"),
+    "attend": entries(embedding="weight"),
+    "learned_positions": entries(embedding="weight"),
     "batch_norm": entries(scale="weight", bias="bias", mean="running_mean", var="running_var"),
     "layer_norm": NORM,
     "group_norm": NORM,
