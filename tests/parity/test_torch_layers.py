@@ -199,6 +199,7 @@ def ours(row, params, state, arrays, train):
 def theirs(row, module, arrays, train):
     """The same from PyTorch: the result and the gradients to inputs in our layout, those to parameters by name."""
     module.train(train)
+    module.zero_grad()
     there, back = (channels_first, channels_last) if row.first else (same, same)
     tensors = [torch.tensor(np.ascontiguousarray(there(a)), requires_grad=not row.classes) for a in arrays]
     y = row.call(module, *tensors)
