@@ -12,9 +12,10 @@ Arrays = dict[str, np.ndarray]
 
 
 class Leaf(NamedTuple):
-    """What one module of the other side fills: a layer that has parameters or state, or one member of a stack of it.
+    """What one module of the other side fills: a layer that has parameters or state, a part of one, or of a stack.
 
-    **Fields** ``member``: which, in each stack that it is in; ``params``, ``state``: the specs by path within it.
+    **Fields** ``kind``: of the converter; ``member``: which, in each stack that it is in; ``params``, ``state``: the
+    specs by name; ``places``: where in the model each lies, by name.
     """
 
     path: str
@@ -24,6 +25,7 @@ class Leaf(NamedTuple):
     member: tuple[int, ...]
     params: dict[str, Any]
     state: dict[str, Any]
+    places: dict[str, str]
 
     def option(self, name: str, default: Any = None) -> Any:
         """An argument that the layer's constructor was given, or its default."""

@@ -4,26 +4,21 @@ from typing import Any
 
 import numpy as np
 
-from jaxdl.interop.converters import SIDES, Arrays, Converter, Entry, Leaf, entries, merge_heads, split_heads, without
+from jaxdl.interop.converters import SIDES, Arrays, Converter, Entry, Leaf, entries, merge_heads, split_heads
 
 PRODUCT = entries(kernel="kernel", bias="bias")
 NORM = entries(scale="gamma", bias="beta")
 RECURRENT = entries(kernel="kernel", recurrent_kernel="recurrent_kernel", bias="bias")
 
 
-def _depthwise(name: str, **others: Entry | str) -> Converter:
-    """A kernel ``(*window, in, multiplier)``, ours in a row: ``(*window, 1, in · multiplier)``."""
+def _read_depthwise(leaf: Leaf, arrays: Arrays) -> Arrays:
+    """Of a kernel ``(*window, in, multiplier)`` ours in a row: ``(*window, 1, in · multiplier)``."""
+    return {**arrays, "kernel": arrays["kernel"].reshape(leaf.params["kernel"].shape)}
 
-    def read(leaf: Leaf, arrays: Arrays) -> Arrays:
-        return rest.read(leaf, arrays) | {name: arrays[name].reshape(leaf.params[name].shape)}
 
-    def write(leaf: Leaf, arrays: Arrays) -> Arrays:
-        kernel, channels = arrays[name], leaf.input.shape[-1]
-        shape = (*kernel.shape[:-2], channels, kernel.shape[-1] // channels)
-        return {name: kernel.reshape(shape)} | rest.write(leaf, arrays)
-
-    rest = entries(**others)
-    return Converter(read, write)
+def _write_depthwise(leaf: Leaf, arrays: Arrays) -> Arrays:
+    kernel, channels = arrays["kernel"], leaf.input.shape[-1]
+    return {**arrays, "kernel": kernel.reshape(*kernel.shape[:-2], channels, kernel.shape[-1] // channels)}
 
 
 def _swapped(kernel: Any) -> Any:
@@ -48,7 +43,7 @@ def _read_gru(leaf: Leaf, arrays: Arrays) -> Arrays:
 
 
 def _write_gru(leaf: Leaf, arrays: Arrays) -> Arrays:
-    found = {name: _swap_gates(array) for name, array in without(arrays, "recurrent_bias").items()}
+    found = {name: _swap_gates(array) for name, array in RECURRENT.write(leaf, arrays).items()}
     if "recurrent_bias" in arrays:
         inner = np.zeros_like(found["bias"])
         inner[-len(arrays["recurrent_bias"]) :] = arrays["recurrent_bias"]
@@ -76,8 +71,7 @@ TABLE = {
     "glu": PRODUCT,
     "maxout": PRODUCT,
     "conv": PRODUCT,
-    "depthwise_conv": _depthwise("kernel", bias="bias"),
-    "separable_conv": _depthwise("depthwise_kernel", pointwise_kernel="pointwise_kernel", bias="bias"),
+    "depthwise_conv": Converter(_read_depthwise, _write_depthwise),
     "conv_transpose": entries(kernel=Entry("kernel", _swapped, _swapped), bias="bias"),
     "embedding": entries(embedding="embeddings"),
     "attend": entries(embedding=Entry("kernel", np.transpose, np.transpose)),

@@ -57,7 +57,7 @@ def leaves_of(call: str, model: LayerLike, x: Any) -> Leaves:
 
     whole = jax.eval_shape(visit, jax.random.key(0))
     leaves = _leaves(call, parts, ())
-    have = {joined(leaf.path, name) for leaf in leaves for name in (*leaf.params, *leaf.state)}
+    have = {place for leaf in leaves for place in leaf.places.values()}
     rest = {path: spec for tree in whole for path, spec in flat_paths(tree).items() if path not in have}
     for path in (path for path in rest if not _is_aux_loss(path)):
         raise bad_type(call, f'the array at "{path}" must belong to a layer with a counterpart', repr(model))
@@ -68,43 +68,48 @@ def _is_aux_loss(path: str) -> bool:
     return path.rpartition("/")[2] == "aux_loss"
 
 
-def _leaves(call: str, parts: Sequence[Part], index: tuple[int, ...]) -> list[Leaf]:
+def _leaves(call: str, parts: Sequence[Part], member: tuple[int, ...]) -> list[Leaf]:
     leaves: list[Leaf] = []
-    depth = len(index)
+    depth = len(member)
     for stack, members in groupby(parts, lambda part: part.stacks[depth] if len(part.stacks) > depth else None):
         group = list(members)
         if stack is None:
-            leaves += [leaf for part in group for leaf in _leaves_of_part(call, part, index)]
+            leaves += [leaf for part in group for leaf in _leaves_of_part(call, part, member)]
         else:
-            leaves += [leaf for i in range(stack[1]) for leaf in _leaves(call, group, (*index, i))]
+            leaves += [leaf for i in range(stack[1]) for leaf in _leaves(call, group, (*member, i))]
     return leaves
 
 
-PRODUCTS = {"feed_forward": ("gate", "up", "down")}
-"""Layers whose parameters are dense products, which are modules of their own elsewhere; in this order where they have
-one shape."""
+_DENSE = ("kernel", "bias")
+PARTS = {
+    "feed_forward": [("dense", {name: f"{part}/{name}" for name in _DENSE}) for part in ("gate", "up", "down")],
+    "separable_conv": [
+        ("depthwise_conv", {"kernel": "depthwise_kernel"}),
+        ("conv", {"kernel": "pointwise_kernel", "bias": "bias"}),
+    ],
+}
+"""Layers that are several modules elsewhere: the kind of each, and where its arrays lie in the layer. The gate stands
+first, as in the usual names of the three, for it has the shape of ``up``."""
 
 
-def _leaves_of_part(call: str, part: Part, index: tuple[int, ...]) -> list[Leaf]:
+def _leaves_of_part(call: str, part: Part, member: tuple[int, ...]) -> list[Leaf]:
     kind = kind_of(part.layer)
-    own = jax.eval_shape(part.layer.init, jax.random.key(0), part.input)
-    params, state = map(flat_paths, own)
+    params, state = map(flat_paths, jax.eval_shape(part.layer.init, jax.random.key(0), part.input))
     have = [*flat_paths(part.built.params), *flat_paths(part.built.state)]
     if extra := [name for name in have if name not in params and name not in state]:
         needs = f'{kind} "{part.path}" must have the parameters of the layer alone, {", ".join((*params, *state))}'
         hint = "Did you mean the model without its lora, weight_norm or spectral_norm?"
         raise bad_type(call, needs, ", ".join(extra), hint)
-    params, state = (
-        {n: spec for n, spec in tree.items() if n in have and not _is_aux_loss(n)} for tree in (params, state)
-    )
-    if kind not in PRODUCTS:
-        leaf = Leaf(part.path, kind, part.layer, part.input, index, params, state)
-        return [leaf] if params or state else []
+    kept = [name for name in have if not _is_aux_loss(name)]
     found = []
-    for name in PRODUCTS[kind]:
-        inner = {path.removeprefix(f"{name}/"): spec for path, spec in params.items() if path.startswith(f"{name}/")}
-        if inner:
-            found.append(Leaf(joined(part.path, name), "dense", part.layer, part.input, index, inner, {}))
+    for part_kind, places in PARTS.get(kind, [(kind, {name: name for name in kept})]):
+        own, own_state = (
+            {name: tree[place] for name, place in places.items() if place in tree and place in kept}
+            for tree in (params, state)
+        )
+        if own or own_state:
+            at = {name: joined(part.path, place) for name, place in places.items()}
+            found.append(Leaf(part.path, part_kind, part.layer, part.input, member, own, own_state, at))
     return found
 
 
@@ -196,7 +201,7 @@ def read(
         found = table[leaf.kind].read(leaf, module.arrays)
         for tree, names in enumerate((leaf.params, leaf.state)):
             for name in names:
-                members.setdefault((tree, joined(leaf.path, name)), {})[leaf.member] = found[name]
+                members.setdefault((tree, leaf.places[name]), {})[leaf.member] = found[name]
     for (tree, path), arrays in members.items():
         _put(trees[tree], path, jnp.asarray(_stacked(arrays)))
     for path, spec in aux_losses.items():
@@ -228,7 +233,7 @@ def write(call: str, table: Mapping[str, Converter], leaf: Leaf, trees: tuple[Ar
     found: Arrays = {}
     for tree, wanted in zip(trees, (leaf.params, leaf.state), strict=True):
         for name, spec in wanted.items():
-            path = joined(leaf.path, name)
+            path = leaf.places[name]
             array = np.asarray(tree[path]) if path in tree else None
             if array is None or array.shape[len(leaf.member) :] != spec.shape:
                 got = f"none among {', '.join(tree) or 'no arrays'}" if array is None else describe(array)
