@@ -18,7 +18,8 @@ def _read_depthwise(leaf: Leaf, arrays: Arrays) -> Arrays:
 
 def _write_depthwise(leaf: Leaf, arrays: Arrays) -> Arrays:
     kernel, channels = arrays["kernel"], leaf.input.shape[-1]
-    return {**arrays, "kernel": kernel.reshape(*kernel.shape[:-2], channels, kernel.shape[-1] // channels)}
+    shape = (*kernel.shape[:-2], channels, kernel.shape[-1] // channels)
+    return PRODUCT.write(leaf, {**arrays, "kernel": kernel.reshape(shape)})
 
 
 def _swapped(kernel: Any) -> Any:

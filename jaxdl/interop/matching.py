@@ -80,12 +80,12 @@ def _leaves(call: str, parts: Sequence[Part], member: tuple[int, ...]) -> list[L
     return leaves
 
 
-_DENSE = ("kernel", "bias")
-PARTS = {
-    "feed_forward": [("dense", {name: f"{part}/{name}" for name in _DENSE}) for part in ("gate", "up", "down")],
+_DENSE = {"kernel": "kernel", "bias": "bias"}
+PIECES = {
+    "feed_forward": [("dense", "gate", _DENSE), ("dense", "up", _DENSE), ("dense", "down", _DENSE)],
     "separable_conv": [
-        ("depthwise_conv", {"kernel": "depthwise_kernel"}),
-        ("conv", {"kernel": "pointwise_kernel", "bias": "bias"}),
+        ("depthwise_conv", "", {"kernel": "depthwise_kernel"}),
+        ("conv", "", {"kernel": "pointwise_kernel", "bias": "bias"}),
     ],
 }
 """Layers that are several modules elsewhere: the kind of each, and where its arrays lie in the layer. The gate stands
@@ -93,28 +93,39 @@ first, as in the usual names of the three, for it has the shape of ``up``."""
 
 
 def _leaves_of_part(call: str, part: Part, member: tuple[int, ...]) -> list[Leaf]:
-    kind = kind_of(part.layer)
-    params, state = map(flat_paths, jax.eval_shape(part.layer.init, jax.random.key(0), part.input))
-    have = [*flat_paths(part.built.params), *flat_paths(part.built.state)]
-    if extra := [name for name in have if name not in params and name not in state]:
-        needs = f'{kind} "{part.path}" must have the parameters of the layer alone, {", ".join((*params, *state))}'
-        hint = "Did you mean the model without its lora, weight_norm or spectral_norm?"
-        raise bad_type(call, needs, ", ".join(extra), hint)
-    kept = [name for name in have if not _is_aux_loss(name)]
+    trees = [_of_one_member(tree, len(part.stacks)) for tree in part.built[:2]]
+    kind = _wrapped_kind(part, trees)
+    names = {name: name for tree in trees for name in tree if not _is_aux_loss(name)}
     found = []
-    for part_kind, places in PARTS.get(kind, [(kind, {name: name for name in kept})]):
-        own, own_state = (
-            {name: tree[place] for name, place in places.items() if place in tree and place in kept}
-            for tree in (params, state)
+    for piece, folder, places in PIECES.get(kind, [(kind, "", names)]):
+        path = joined(part.path, folder) if folder else part.path
+        params, state = (
+            {name: tree[joined(folder, place)] for name, place in places.items() if joined(folder, place) in tree}
+            for tree in trees
         )
-        if own or own_state:
-            at = {name: joined(part.path, place) for name, place in places.items()}
-            found.append(Leaf(part.path, part_kind, part.layer, part.input, member, own, own_state, at))
+        if params or state:
+            at = {name: joined(path, place) for name, place in places.items()}
+            found.append(Leaf(path, piece, part.layer, part.input, member, params, state, at))
     return found
 
 
-def joined(path: str, name: str, separator: str = "/") -> str:
-    return f"{path}{separator}{name}" if path else name
+def _of_one_member(tree: Any, stacks: int) -> dict[str, Any]:
+    flat = flat_paths(tree)
+    return {name: jax.ShapeDtypeStruct(spec.shape[stacks:], spec.dtype) for name, spec in flat.items()}
+
+
+_MARKS = {"lora/": "lora", "spectral_norm/": "spectral_norm", "kernel/direction": "weight_norm"}
+
+
+def _wrapped_kind(part: Part, trees: Sequence[dict[str, Any]]) -> str:
+    """``conv``, or ``weight_norm(conv)`` where a wrapper has changed the layer's parameters or added state to them."""
+    names = [name for tree in trees for name in tree]
+    wrappers = [wrapper for mark, wrapper in _MARKS.items() if any(name.startswith(mark) for name in names)]
+    return f"{wrappers[0]}({kind_of(part.layer)})" if wrappers else kind_of(part.layer)
+
+
+def joined(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
 
 
 def converter_of(call: str, table: Mapping[str, Converter], leaf: Leaf) -> Converter:

@@ -10,6 +10,7 @@ from jaxdl.core import LayerLike, bad_type
 from jaxdl.interop.matching import Module, as_array, leaves_of, match, on_host, read, write
 from jaxdl.interop.pytorch_layers import TABLE
 
+_PARAMETRIZED = re.compile(r"(.*?)\.?(parametrizations\..*)")
 _RECURRENT = re.compile(r"(.*)_(l\d+(?:_reverse)?)")
 _IGNORED = "num_batches_tracked"
 
@@ -97,6 +98,8 @@ def modules_of(call: str, state_dict: Mapping[str, Any]) -> list[Module]:
     found: dict[str, Module] = {}
     for key, tensor in state_dict.items():
         prefix, _, name = key.rpartition(".")
+        if parametrized := _PARAMETRIZED.fullmatch(key):
+            prefix, name = parametrized.groups()
         if name == _IGNORED:
             continue
         holder, _, inner = prefix.rpartition(".")

@@ -127,6 +127,49 @@ def _write_attention(leaf: Leaf, arrays: Arrays) -> Arrays:
     return found
 
 
+# Wrappers of ``torch.nn.utils.parametrizations``, around what has its outputs first and its weight by that name
+
+
+PARAMETRIZED = "parametrizations.weight."
+
+
+def _weight_normed(plain: Converter) -> Converter:
+    """``original0``, the lengths, with an axis for each of the weight's, and ``original1``, the direction."""
+
+    def read(leaf: Leaf, arrays: Arrays) -> Arrays:
+        scale, direction = (arrays[f"{PARAMETRIZED}original{i}"] for i in range(2))
+        found = plain.read(leaf, {**arrays, "weight": direction})
+        return {**found, "kernel/direction": found["kernel"], "kernel/scale": scale.reshape(-1)}
+
+    def write(leaf: Leaf, arrays: Arrays) -> Arrays:
+        found = plain.write(leaf, {**arrays, "kernel": arrays["kernel/direction"]})
+        weight, scale = found.pop("weight"), arrays["kernel/scale"]
+        scale = scale.reshape(-1, *[1] * (weight.ndim - 1))
+        return found | {f"{PARAMETRIZED}original0": scale, f"{PARAMETRIZED}original1": weight}
+
+    return Converter(read, write)
+
+
+def _spectral_normed(plain: Converter) -> Converter:
+    """The weight and its singular vectors, of which ``v`` lies in the order of the weight's other axes."""
+
+    def read(leaf: Leaf, arrays: Arrays) -> Arrays:
+        weight = arrays[f"{PARAMETRIZED}original"]
+        found = plain.read(leaf, {**arrays, "weight": weight})
+        v = channels_last(arrays[f"{PARAMETRIZED}0._v"].reshape(1, *weight.shape[1:]))
+        u = arrays[f"{PARAMETRIZED}0._u"]
+        return {**found, "spectral_norm/kernel/u": u, "spectral_norm/kernel/v": v.reshape(-1)}
+
+    def write(leaf: Leaf, arrays: Arrays) -> Arrays:
+        v = arrays["spectral_norm/kernel/v"].reshape(*arrays["kernel"].shape[:-1], 1)
+        found = plain.write(leaf, arrays)
+        vectors = {"0._u": arrays["spectral_norm/kernel/u"], "0._v": channels_first(v).reshape(-1)}
+        vectors["original"] = found.pop("weight")
+        return found | {f"{PARAMETRIZED}{name}": array for name, array in vectors.items()}
+
+    return Converter(read, write)
+
+
 TABLE = {
     "dense": PRODUCT,
     "glu": PRODUCT,
@@ -149,4 +192,6 @@ TABLE = {
     "gru": Converter(_read_gru, _write_gru),
     "multi_head_attention": Converter(_read_attention, _write_attention),
 }
+TABLE |= {f"weight_norm({kind})": _weight_normed(PRODUCT) for kind in ("dense", "conv", "depthwise_conv")}
+TABLE |= {f"spectral_norm({kind})": _spectral_normed(PRODUCT) for kind in ("dense", "conv", "depthwise_conv")}
 """The converter of each kind of layer that PyTorch has."""
