@@ -7,7 +7,8 @@ import numpy as np
 
 from jaxdl.core import LayerLike, bad_type, bad_value
 from jaxdl.interop.keras_layers import TABLE
-from jaxdl.interop.matching import Module, as_array, converter_of, leaves_of, needed, on_host, read, shapes_text, write
+from jaxdl.interop.leaves import leaves_of
+from jaxdl.interop.matching import Module, as_array, converter_of, needed, on_host, read, shapes_text, write
 
 
 def from_keras(model: LayerLike, x: Any, weights: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -10,8 +10,9 @@ from flax import traverse_util
 
 from jaxdl.core import LayerLike, bad_type, bad_value
 from jaxdl.interop.converters import Leaf
+from jaxdl.interop.leaves import leaves_of
 from jaxdl.interop.linen_layers import TABLE
-from jaxdl.interop.matching import Module, leaves_of, match, on_host, read, write
+from jaxdl.interop.matching import Module, match, on_host, read, write
 
 COLLECTIONS = ("params", "batch_stats")
 COMPOSITES = (

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from jaxdl.core import LayerLike, bad_type
-from jaxdl.interop.matching import Module, as_array, leaves_of, match, on_host, read, write
+from jaxdl.interop.leaves import leaves_of
+from jaxdl.interop.matching import Module, as_array, match, on_host, read, write
 from jaxdl.interop.pytorch_layers import TABLE
 
 _PARAMETRIZED = re.compile(r"(.*?)\.?(parametrizations\..*)")
