@@ -1,4 +1,4 @@
-"""What modules of the other side fill in a model: its layers with parameters or state, and parts and members of them."""
+"""What modules of the other side fill in a model: its layers with parameters or state, their parts and members."""
 
 from collections.abc import Sequence
 from itertools import groupby
