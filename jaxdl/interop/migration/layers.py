@@ -10,7 +10,8 @@ dense | layers.Dense | nn.Linear | Dense | nn.Linear
 bilinear | – | nn.Bilinear | – | –
     kernel (in1, in2, out); PyTorch's is (out, in1, in2)
 embedding | layers.Embedding | nn.Embedding | Embed | nn.Embedding
-    ids out of range are an error outside of jit, and give nan inside; Keras' mask_zero is a Ragged batch here
+    ids out of range are an error outside of jit, and give nan inside; padding_index gives zeros (PyTorch: its row);
+    Keras' mask_zero is a Ragged batch here
 attend | layers.ReversibleEmbedding | – | Embed.attend | nn.Shared
     with combine.tie, the output that shares the embedding's table; in PyTorch a Linear that is given the same weight
 one_hot | layers.CategoryEncoding | nn.functional.one_hot | jax.nn.one_hot | jax.nn.one_hot
@@ -43,7 +44,7 @@ adaptive_avg_pool | layers.AdaptiveAveragePooling2D | nn.AdaptiveAvgPool2d | –
 adaptive_max_pool | layers.AdaptiveMaxPooling2D | nn.AdaptiveMaxPool2d | – | nn.AdaptiveMaxPool2d
     the windows of PyTorch, of any rank
 patches | ops.image.extract_patches | nn.Unfold | jax.lax.conv_general_dilated_patches | –
-    an axis of positions and one of taps · channels, window first; PyTorch's has the channels first
+    (batch, *positions, taps · channels), in the order of a kernel (PyTorch and jax.lax: channels before taps)
 fold | – | nn.Fold | – | –
     the inverse of patches as PyTorch's of Unfold: overlaps are added up
 upsample | layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D | nn.Upsample | jax.image.resize | –
@@ -113,9 +114,9 @@ sinusoidal_positions | – | – | – | –
 flatten | layers.Flatten | nn.Flatten | – | –
     channels last: the same numbers in another order than in PyTorch, for the dense layer behind it
 reshape | layers.Reshape | nn.Unflatten | jax.numpy.reshape | –
-    the shape without the batch axis
+    reshape(7, 7, 2): the batch axis stays
 permute | layers.Permute | – | jax.numpy.transpose | –
-    axes without the batch axis
+    the axes 1, 2, … in their new order, as in Keras
 pad | layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D | nn.ZeroPad1d, nn.ZeroPad2d, \
 nn.ReflectionPad2d, nn.CircularPad2d | jax.numpy.pad | –
     a pair for each spatial axis, first axis first (PyTorch: last axis first)
