@@ -88,7 +88,8 @@ PENALTIES = """
 l1 | regularizers.L1 | – | – | –
     strength times the sum of the absolute values, on leaves chosen by path
 l2 | regularizers.L2 | – | optax.add_decayed_weights | –
-    strength times the sum of squares; weight_decay of PyTorch's and Optax' SGD is twice it; AdamW's is decoupled, and another thing
+    strength times the sum of squares; the weight_decay of PyTorch's SGD is twice it; AdamW's is decoupled, and another
+    thing
 elastic_net | regularizers.L1L2 | – | – | –
     the sum of the two
 group_lasso | – | – | – | –

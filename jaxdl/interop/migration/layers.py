@@ -94,7 +94,7 @@ lstm | layers.LSTM | nn.LSTM | OptimizedLSTMCell, LSTMCell | nn.LSTMCell
 gru | layers.GRU | nn.GRU | GRUCell | nn.GRUCell
     gates r, z, n (Keras: z, r, n); the reset gate after the product, as in all of them; reset="before" is the paper's
 conv_lstm | layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D | – | ConvLSTMCell | –
-    gates i, f, g, o (Flax: i, g, f, o, and 1 added to f), sigmoid gates (Keras' default is the hard sigmoid)
+    gates i, f, g, o (Flax: i, g, f, o, and 1 added to f); padded to keep the size (Keras: VALID)
 bidirectional | layers.Bidirectional | nn.LSTM | Bidirectional | –
     turned round within each sequence's own length; in PyTorch the argument bidirectional=True
 multi_head_attention | layers.MultiHeadAttention, layers.GroupQueryAttention | nn.MultiheadAttention | \
