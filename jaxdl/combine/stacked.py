@@ -176,7 +176,8 @@ def _members(inner: LayerLike, n: int, key: jax.Array, x: Any, visit: Visit | No
     if visit is not None:
         for part in parts:
             params_, state_ = _stacked(part.built[:2], n)
-            visit(part._replace(built=Built(params_, state_, part.built.output)))
+            whole = Built(params_, state_, part.built.output)
+            visit(part._replace(built=whole, stacks=((path, n), *part.stacks)))
     return Built(params, state, output)
 
 
