@@ -103,6 +103,14 @@ def test_a_tied_copy_is_left_out():
     assert jax.tree.map(jnp.shape, params) == {"words": {"embedding": (5, 3)}}
 
 
+def test_a_tied_kernel_of_a_recurrent_layer_has_no_counterpart():
+    model = tie(dl.sequential(L.lstm(3), L.lstm(3)), {"lstm_1/kernel": "lstm/kernel"})
+    with pytest.raises(
+        ValueError, match="lstm \"lstm_1\" must have 'kernel' of its own, not tied; got bias, recurrent"
+    ):
+        from_torch(model, jax.ShapeDtypeStruct((2, 5, 3), np.float32), LSTM_OF_THREE)
+
+
 def test_the_gate_of_a_feed_forward_stands_first():
     """As Llama's gate_proj, up_proj, down_proj, and its w1, w2, w3."""
     layer = L.feed_forward(6, gated=True, use_bias=False)
@@ -112,6 +120,14 @@ def test_the_gate_of_a_feed_forward_stands_first():
 
 
 LSTM = {"rnn.weight_ih_l0": (16, 3), "rnn.weight_hh_l0": (16, 4), "rnn.bias_ih_l0": (16,), "rnn.bias_hh_l0": (16,)}
+
+
+LSTM_OF_THREE = {
+    "rnn.weight_ih_l0": np.ones((12, 3)),
+    "rnn.weight_hh_l0": np.ones((12, 3)),
+    "rnn.bias_ih_l0": np.ones(12),
+    "rnn.bias_hh_l0": np.ones(12),
+}
 
 
 def test_two_biases_are_one():

@@ -28,7 +28,7 @@ def leaves_of(call: str, model: LayerLike, x: Any) -> Leaves:
         return built.params, built.state
 
     whole = jax.eval_shape(visit, jax.random.key(0))
-    leaves = _leaves(call, parts, ())
+    leaves = _leaves(parts, ())
     have = {place for leaf in leaves for place in leaf.places.values()}
     rest = {path: spec for tree in whole for path, spec in flat_paths(tree).items() if path not in have}
     for path in (path for path in rest if not _is_aux_loss(path)):
@@ -40,15 +40,15 @@ def _is_aux_loss(path: str) -> bool:
     return path.rpartition("/")[2] == "aux_loss"
 
 
-def _leaves(call: str, parts: Sequence[Part], member: tuple[int, ...]) -> list[Leaf]:
+def _leaves(parts: Sequence[Part], member: tuple[int, ...]) -> list[Leaf]:
     leaves: list[Leaf] = []
     depth = len(member)
     for stack, members in groupby(parts, lambda part: part.stacks[depth] if len(part.stacks) > depth else None):
         group = list(members)
         if stack is None:
-            leaves += [leaf for part in group for leaf in _leaves_of_part(call, part, member)]
+            leaves += [leaf for part in group for leaf in _leaves_of_part(part, member)]
         else:
-            leaves += [leaf for i in range(stack[1]) for leaf in _leaves(call, group, (*member, i))]
+            leaves += [leaf for i in range(stack[1]) for leaf in _leaves(group, (*member, i))]
     return leaves
 
 
@@ -64,7 +64,7 @@ PIECES = {
 first, as in the usual names of the three, for it has the shape of ``up``."""
 
 
-def _leaves_of_part(call: str, part: Part, member: tuple[int, ...]) -> list[Leaf]:
+def _leaves_of_part(part: Part, member: tuple[int, ...]) -> list[Leaf]:
     trees = [_of_one_member(tree, len(part.stacks)) for tree in part.built[:2]]
     kind = _wrapped_kind(part, trees)
     names = {name: name for tree in trees for name in tree if not _is_aux_loss(name)}

@@ -47,7 +47,11 @@ def converter_of(call: str, table: Mapping[str, Converter], leaf: Leaf) -> Conve
 def needed(call: str, table: Mapping[str, Converter], leaf: Leaf) -> Arrays:
     """What a leaf needs from a module: views of the right names and shapes that hold no numbers."""
     blank = {name: np.broadcast_to(np.float32(0), spec.shape) for name, spec in (leaf.params | leaf.state).items()}
-    return converter_of(call, table, leaf).write(leaf, blank)
+    converter = converter_of(call, table, leaf)
+    try:
+        return converter.write(leaf, blank)
+    except KeyError as error:
+        raise bad_value(call, f"{leaf} must have {error} of its own, not tied", ", ".join(blank)) from None
 
 
 def shapes(arrays: Arrays) -> dict[str, tuple[int, ...]]:

@@ -12,7 +12,7 @@ from jaxdl.interop.matching import Module, as_array, match, on_host, read, write
 from jaxdl.interop.pytorch_layers import TABLE
 
 _PARAMETRIZED = re.compile(r"(.*?)\.?(parametrizations\..*)")
-_RECURRENT = re.compile(r"(.*)_(l\d+(?:_reverse)?)")
+_RECURRENT = re.compile(r"((?:weight|bias)_\w\w)_(l\d+(?:_reverse)?)")
 _IGNORED = "num_batches_tracked"
 
 
