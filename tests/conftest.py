@@ -16,11 +16,3 @@ def no_rank_promotion() -> Iterator[None]:
 def x64() -> Iterator[None]:
     with jax.enable_x64(True):
         yield
-
-
-@pytest.fixture(scope="module")
-def cheap_compiles() -> Iterator[None]:
-    """Where each program runs once or twice, most of its cost would be LLVM's optimisation of it."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)

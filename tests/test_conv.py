@@ -19,7 +19,6 @@ from jaxdl.functional.forms import leading_taps_conv
 from jaxdl.functional.window import make_window
 
 HALVES = [jnp.bfloat16, jnp.float16]
-pytestmark = pytest.mark.usefixtures("cheap_compiles")
 
 # The function hides the module of the same name.
 TRANSPOSE = importlib.import_module("jaxdl.functional.conv_transpose")

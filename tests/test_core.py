@@ -260,7 +260,12 @@ def test_layers_check_their_inputs():
             "kernel_size must be an int or 1 ints, one for each spatial",
         ),
         (L.conv(4, 9), jnp.ones((2, 8, 8, 3)), ValueError, r"the window, which spans \(9, 9\) positions, must fit"),
-        (L.conv(4, 3, padding="FULL"), jnp.ones((2, 8, 8, 3)), ValueError, 'padding must be "VALID", "SAME", an int'),
+        (
+            L.conv(4, 3, padding="FULL"),
+            jnp.ones((2, 8, 8, 3)),
+            ValueError,
+            'padding must be "VALID", "SAME", "CAUSAL", an int',
+        ),
         (L.max_pool(2), jnp.ones((2, 8)), ValueError, "max_pool.*must have a channel axis last"),
         (L.batch_norm(), jnp.ones(3), ValueError, r"batch_norm\(\): input must have a batch axis and a channel axis"),
         (L.dense(3), jnp.ones(()), ValueError, "input must have at least one axis"),

@@ -25,8 +25,6 @@ from loops import (
 from jaxdl import functional as F
 from jaxdl import layers as L
 
-pytestmark = pytest.mark.usefixtures("cheap_compiles")
-
 HALVES = [jnp.bfloat16, jnp.float16]
 METHODS = ["auto", "lax"]
 

@@ -20,14 +20,6 @@ BATCH, TIME, INPUT, H = 3, 5, 2, 4
 KEY = jax.random.key(0)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def cheap_compiles():
-    """Each program runs a few times: most of its cost would be LLVM's optimisation of it."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture
 def x64():
     with jax.enable_x64(True):

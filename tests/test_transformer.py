@@ -16,14 +16,6 @@ from jaxdl.core import build
 KEY = jax.random.key(0)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def cheap_compiles():
-    """Each program runs once: most of its cost would be LLVM's optimisation of it."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def normal(*shape, seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 

@@ -1,0 +1,19 @@
+"""What holds for every test, and for every example in a docstring."""
+
+from collections.abc import Iterator
+
+import jax
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cheap_compiles(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Nearly all programs run once or twice: most of their cost would be LLVM's optimisation of them.
+
+    A module says ``OPTIMISED = True`` where its programs run long, or its figures ask for what users have. What one
+    module has compiled is of no use to the next, and would add up to gigabytes.
+    """
+    jax.config.update("jax_disable_most_optimizations", not getattr(request.module, "OPTIMISED", False))
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()
