@@ -9,7 +9,7 @@ demo: $(VENV)/.demo
 	$(RUN) examples/images.py --out runs/digits
 
 test: $(VENV)/.dev
-	$(RUN) -m pytest -n 2 -q
+	$(RUN) -m pytest -n 2 --dist loadgroup -q
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

@@ -24,8 +24,15 @@ from jaxdl.core.layer import MAKES_A_LAYER
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "parameters.json"
 KEY = jax.random.key(3)
 
-every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-floating_rows = pytest.mark.parametrize("row", [row for row in ROWS if row.order], ids=lambda row: row.name)
+
+def rows(chosen):
+    """Rows to run over; those of one row go to one worker, which then compiles what they share once."""
+    marked = [pytest.param(row, id=row.name, marks=pytest.mark.xdist_group(row.name)) for row in chosen]
+    return pytest.mark.parametrize("row", marked)
+
+
+every_row = rows(ROWS)
+floating_rows = rows([row for row in ROWS if row.order])
 
 
 @functools.cache
@@ -33,6 +40,18 @@ def made(row: Row):
     """The layer, and its parameters and state from the spec alone."""
     layer = row.make()
     return layer, *jax.jit(partial(layer.init, x=row.spec()))(jax.random.key(0))
+
+
+@functools.cache
+def applied(row: Row, train: bool):
+    """``apply`` in that mode, jitted, and a list that grows with each trace."""
+    traces = []
+
+    def apply(params, state, x):
+        traces.append(specs(x))
+        return made(row)[0].apply(params, state, x, train=train, key=KEY)
+
+    return jax.jit(apply), traces
 
 
 @functools.cache
@@ -111,41 +130,38 @@ def test_names_shapes_and_specs(row):
 def test_jit_equals_eager_and_compiles_once(row):
     layer, params, state = made(row)
     for train in modes(row):
-        traces = []
-
-        def counted(params, state, x, key, train=train, traces=traces):
-            traces.append(train)
-            return layer.apply(params, state, x, train=train, key=key)
-
-        jitted = jax.jit(counted)
+        jitted, traces = applied(row, train)
+        traces.clear()
+        jitted.clear_cache()
         with jax.checking_leaks():
-            found = jitted(params, state, row.x(), KEY)
+            found = jitted(params, state, row.x())
         # What came out goes in again, as in training: it must fit the program that is there.
-        jitted(params, found[1], row.x(), KEY)
+        jitted(params, found[1], row.x())
         assert len(traces) == 1
         expected = layer.apply(params, state, row.x(), train=train, key=KEY)
         assert_close(found, expected, rtol=1e-5, atol=1e-6)
         assert specs(expected[1]) == specs(state)
         assert all(jnp.isfinite(leaf).all() for leaf in floats(expected[0]))
-    kept = jax.jit(partial(layer.apply, train=False))(params, state, row.x(), key=KEY)[1] if state else {}
-    jax.tree.map(np.testing.assert_array_equal, kept, state)
+    if state:
+        jax.tree.map(np.testing.assert_array_equal, applied(row, False)[0](params, state, row.x())[1], state)
 
 
 @every_row
 def test_vmap_over_parameters(row):
-    layer = row.make()
-
-    @jax.jit
-    def members(keys):
-        params, state = jax.vmap(partial(layer.init, x=row.spec()))(keys)
-        return params, state, jax.vmap(lambda p, s: run(p, s, row.x(), key=KEY)[0], axis_size=3)(params, state)
-
+    layer, params, state = made(row)
+    keys = jax.random.split(jax.random.key(5), 3)
+    drawn = jax.eval_shape(jax.vmap(partial(layer.init, x=row.spec())), keys)
+    assert drawn == jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((3, *leaf.shape), leaf.dtype), (params, state))
+    # Three members that differ, each by a factor of its own.
+    factors = np.array([1.0, 0.9, 1.1], np.float32)
+    members = [cast(jax.tree.map(lambda leaf, f=f: leaf * f, (params, state)), jnp.float32) for f in factors]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *members)
     run = partial(layer.apply, train=True)
-    params, state, stacked = members(jax.random.split(jax.random.key(5), 3))
-    alone = jax.jit(run)
-    for index in range(3):
+    found = jax.jit(jax.vmap(lambda p, s: run(p, s, row.x(), key=KEY)[0], axis_size=3))(*stacked)
+    alone, _ = applied(row, True)
+    for index, (params, state) in enumerate(members):
         pick = partial(jax.tree.map, lambda leaf, index=index: leaf[index])
-        assert_close(pick(stacked), alone(pick(params), pick(state), row.x(), key=KEY)[0], rtol=2e-5, atol=2e-6)
+        assert_close(pick(found), alone(params, state, row.x())[0], rtol=2e-5, atol=2e-6)
 
 
 @every_row
@@ -188,7 +204,7 @@ def test_gradients_equal_finite_differences(row):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", [row for row in ROWS if row.order > 1], ids=lambda row: row.name)
+@rows([row for row in ROWS if row.order > 1])
 def test_second_gradients_equal_finite_differences(row):
     finite_differences(row, train=True, order=2)
 
@@ -196,10 +212,10 @@ def test_second_gradients_equal_finite_differences(row):
 @floating_rows
 def test_float_in_same_float_out(row):
     layer, params, state = made(row)
-    apply = jax.jit(partial(layer.apply, train=True))
-    wide, _ = apply(params, state, row.x(), key=KEY)
+    apply, _ = applied(row, True)
+    wide, _ = apply(params, state, row.x())
     for dtype in (jnp.bfloat16, jnp.float16):
-        y, new = apply(cast(params, dtype), state, row.x(dtype=dtype), key=KEY)
+        y, new = apply(cast(params, dtype), state, row.x(dtype=dtype))
         assert all(leaf.dtype == dtype for leaf in floats(y))
         assert specs(new) == specs(state)
         assert_close(cast(y, jnp.float32), wide, atol=0.1, rtol=0.1)
@@ -245,7 +261,7 @@ def test_train_has_no_default_and_is_never_traced(row):
         jax.jit(layer.apply)(params, state, row.x(), train=True, key=KEY)
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if r.positionwise or r.ragged], ids=lambda row: row.name)
+@rows([r for r in ROWS if r.positionwise or r.ragged])
 def test_padding_of_a_ragged_batch_changes_nothing(row):
     layer = row.make()
     lengths = jnp.array([3, 0, 4])
@@ -282,7 +298,7 @@ def test_positionwise_layers_keep_the_lengths():
             assert y.lengths.shape == (2,)
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if r.positionwise or r.decodes], ids=lambda row: row.name)
+@rows([r for r in ROWS if r.positionwise or r.decodes])
 def test_piece_by_piece_equals_one_pass(row):
     layer = row.make()
     shape = (2, 6) if row.classes else (2, 6, row.shape[-1])
