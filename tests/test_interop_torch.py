@@ -51,6 +51,38 @@ def test_a_mapping_says_what_the_order_does_not():
     jax.tree.map(np.testing.assert_array_equal, there, theirs)
 
 
+@pytest.mark.parametrize("prefix", ["", "module.", "ddp.module."])
+def test_modules_of_the_same_names_fill_their_layers_in_any_order(prefix):
+    model = dl.sequential(("enc", dl.sequential(("fc1", L.dense(3)), ("fc2", L.dense(3)))), ("out", L.dense(3)))
+    names = ["out", "enc.fc2", "enc.fc1"]
+    theirs = {k: v for i, name in enumerate(names) for k, v in linear(prefix + name, 3, 3, i).items()}
+    params, _ = from_torch(model, X, theirs)
+    for name in names:
+        found = dl.core.flat_paths(params)[f"{name.replace('.', '/')}/bias"]
+        np.testing.assert_array_equal(found, theirs[f"{prefix}{name}.bias"])
+    jax.tree.map(np.testing.assert_array_equal, to_torch(model, X, params, {}, theirs), theirs)
+    held = from_torch(model, X, theirs, modules={"enc": f"{prefix}enc"})[0]
+    jax.tree.map(np.testing.assert_array_equal, held, params)
+
+
+def test_a_module_that_has_the_name_of_another_layer_is_not_taken_by_order():
+    model = dl.residual(L.dense(3), shortcut=L.dense(3))
+    theirs = {**linear("shortcut", 3, 3, 1), **linear("body", 3, 3, 2)}
+    needs = r'from_torch: dense "dense" must not take by order what has the name of another layer; got "shortcut", the'
+    with pytest.raises(ValueError, match=needs + r" next that fits\. Did you mean modules="):
+        from_torch(model, X, theirs)
+    params, _ = from_torch(model, X, theirs, modules={"dense": "body"})
+    np.testing.assert_array_equal(params["shortcut"]["bias"], theirs["shortcut.bias"])
+    counted = dl.sequential(L.dense(3), L.dense(3))  # dense, dense_1
+    theirs = {**linear("dense_1", 3, 3, 1), **linear("dense_2", 3, 3, 2)}
+    with pytest.raises(ValueError, match=r'got "dense_1", the next that fits'):
+        from_torch(counted, X, theirs)
+    assert "dense_1" in from_torch(counted, X, theirs, modules={"dense": "dense_1"})[0]
+    members = repeat(dl.sequential(("fc", L.dense(3))), 2)  # whose paths are all "fc": by order
+    theirs = {**linear("first", 3, 3, 1), **linear("fc", 3, 3, 2)}
+    np.testing.assert_array_equal(from_torch(members, X, theirs)[0]["fc"]["bias"][1], theirs["fc.bias"])
+
+
 def test_arrays_are_copies_that_torch_can_own():
     params, state = from_torch(mlp(), X, STATE_DICT)
     for array in to_torch(mlp(), X, params, state, STATE_DICT).values():

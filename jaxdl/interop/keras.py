@@ -15,7 +15,9 @@ def from_keras(model: LayerLike, x: Any, weights: Sequence[Any]) -> tuple[dict[s
     """The parameters and state of a model from the list that ``get_weights()`` of the same layers in Keras gives.
 
     Each layer of the model that has parameters, in order, takes as many arrays as it needs, in Keras' order (a batch
-    normalisation gamma, beta, moving mean and variance). Layouts are channels last on both sides.
+    normalisation gamma, beta, moving mean and variance). Layouts are channels last on both sides. The list has no
+    names: layers of equal shapes that Keras made in another order than the model has them in are swapped unseen, so
+    make both in one order (or take the list apart by ``layer.get_weights()``).
 
     What differs, and is converted: the gates of a GRU stand in the order z, r, n in Keras; its two biases
     (``reset_after=True``) are summed where that is the same; the kernels of attention, of depthwise and of transposed

@@ -30,9 +30,10 @@ def from_flax(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The parameters and state of a model from the ``variables`` of a Flax linen module of the same layers.
 
-    Each layer of the model that has parameters, in order, takes a module whose names and shapes fit. The dicts of Flax
-    do not keep the order in which modules were called; where several fit, their numbers tell it (``Conv_0``,
-    ``Conv_1``; ``Block_0/Dense_0``, ``Block_1/Dense_0``), and where their names do not, ``modules`` must.
+    Each layer of the model that has parameters, in order, takes the module of its own path if that fits, else one whose
+    names and shapes fit. The dicts of Flax do not keep the order in which modules were called; where several fit, their
+    numbers tell it (``Conv_0``, ``Conv_1``; ``Block_0/Dense_0``, ``Block_1/Dense_0``), and where their names do not,
+    ``modules`` must.
 
     What differs, and is converted: the per-gate kernels of recurrent cells are joined, those of attention lie flat, and
     the kernel of ``ConvTranspose`` is turned about (``transpose_kernel=False``, Flax's default, is taken for granted).

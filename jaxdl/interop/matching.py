@@ -7,6 +7,7 @@ shapes a leaf needs from a module, so that all is checked before anything is rea
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import jax
@@ -71,7 +72,10 @@ def match(
     given: Mapping[str, str] | None,
     choose: Choose = first,
 ) -> Pairs:
-    """Which module fills each leaf: one whose names and shapes fit, chosen in order or as ``given``.
+    """Which module fills each leaf: one whose arrays fit, chosen as ``given``, by its name, or in order.
+
+    A module of the leaf's own name fills it. Where the order would give a leaf the module of another's name, that is an
+    error: the name may be true, or alike by chance (``conv_1``, where the two sides count from 0 and from 1).
 
     **Args** ``given``: the name of a module, or of one that holds several, for the path of a leaf, or of a part of the
     model; ``choose``: picks one of several unused modules that fit.
@@ -80,15 +84,22 @@ def match(
     given = dict(given or {})
     _check_given(call, given, waiting, left)
     found: Pairs = []
+    shared = _shared([module.name for module in left])
     for path, prefix in [*sorted(given.items(), key=lambda item: -item[0].count("/")), ("", "")]:
-        for leaf in [leaf for leaf in waiting if within(leaf.path, path)]:
+        prefixes = {prefix} if prefix else {"", shared}
+        group = [leaf for leaf in waiting if within(leaf.path, path)]
+        named = [(leaf, _own_names(leaf, path, prefixes)) for leaf in group]
+        for i, (leaf, names) in enumerate(named):
             need = needed(call, table, leaf)
             unused = [module for module in left if within(module.name, prefix)]
             fitting = [module for module in unused if shapes(module.arrays) == shapes(need)]
             if not fitting:
                 got = "; ".join(map(str, unused[:4])) or "none that is left"
                 raise bad_value(call, f"{leaf} needs a module with {shapes_text(need)}", got, _HINT)
-            module = choose(call, leaf, fitting)
+            own = [module for module in fitting if _dotted(module.name) in names]
+            module = own[0] if own else choose(call, leaf, fitting)
+            for other, theirs in [] if own else named[i + 1 :]:
+                _check_is_not_of(call, table, other, theirs, leaf, module)
             found.append((leaf, module))
             waiting.remove(leaf)
             left = [other for other in left if other is not module]
@@ -99,6 +110,34 @@ def match(
 
 
 _HINT = "Did you mean modules={'path of the layer': 'name of the module'}?"
+
+
+def _dotted(name: str) -> str:
+    return name.replace("/", ".")
+
+
+def _shared(names: Sequence[str]) -> str:
+    """What all the dotted names stand under."""
+    columns = zip(*(name.split(".")[:-1] for name in names), strict=False)
+    return ".".join(column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))
+
+
+def _own_names(leaf: Leaf, path: str, prefixes: Iterable[str]) -> set[str]:
+    """The names that a module just for this leaf may have: its path below ``path``, under one of the prefixes. A member
+    of a stack, whose path is that of the others, has none."""
+    own = leaf.path.removeprefix(path).strip("/")
+    return set() if leaf.member else {_dotted("/".join(filter(None, (prefix, own)))) for prefix in prefixes}
+
+
+def _check_is_not_of(
+    call: str, table: Mapping[str, Converter], other: Leaf, names: set[str], leaf: Leaf, module: Module
+) -> None:
+    """Raise where a module that the order gives to a leaf has the name of another, later one, and fits that as well."""
+    if other.path == leaf.path or _dotted(module.name) not in names:
+        return
+    if shapes(needed(call, table, other)) == shapes(module.arrays):
+        needs = f"{leaf} must not take by order what has the name of another layer"
+        raise bad_value(call, needs, f'"{module.name}", the next that fits', _HINT)
 
 
 def within(name: str, prefix: str) -> bool:

@@ -21,12 +21,14 @@ def from_torch(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The parameters and state of a model from the ``state_dict`` of a PyTorch module of the same layers.
 
-    Each layer of the model that has parameters, in order, takes the first module left whose names and shapes fit;
-    layers without (activations, pooling) take none. Modules of equal shapes that PyTorch lists in another order than
-    the model has them in cannot be told apart: name them. A ``torch.nn.LSTM`` (``GRU``, ``RNN``) counts as one module
-    for each layer and direction, named ``rnn.l0``, ``rnn.l0_reverse``, ``rnn.l1``: it fills as many recurrent layers.
-    Every shape is checked, and a layer or a module that is left over is an error. Dtypes are kept (float64 while JAX
-    has 64 bits enabled).
+    Each layer of the model that has parameters, in order, takes the module of its own path if that fits
+    (``encoder.fc1`` for ``encoder/fc1``, also under a prefix that all share), else the first module left whose names
+    and shapes fit, which must not have the path of another such layer; layers without parameters (activations, pooling)
+    take none. Modules of equal shapes and other names, which PyTorch lists in the order in which they were made, cannot
+    be told apart where the model has another order: name them. A ``torch.nn.LSTM`` (``GRU``, ``RNN``) counts as one
+    module for each layer and direction, named ``rnn.l0``, ``rnn.l0_reverse``, ``rnn.l1``: it fills as many recurrent
+    layers. Every shape is checked, and a layer or a module that is left over is an error. Dtypes are kept (float64
+    while JAX has 64 bits enabled).
 
     What differs, and is converted: kernels are transposed to channels last; the two biases of recurrent layers are
     summed where that is the same; ``in_proj_weight`` is split. ``running_var``, which PyTorch gathers with the unbiased
