@@ -531,6 +531,21 @@ def test_queues_have_the_gradients_of_the_dense_form():
     close(outcome(queued, params, state, X), outcome(dense, params, state, X))
 
 
+def test_experts_may_be_float64():
+    with jax.enable_x64(True):
+        x = jnp.asarray(np.random.default_rng(6).normal(size=(2, 4, 3)))
+        moe = dl.mixture_of_experts(L.dense(2, param_dtype=jnp.float64), 3, param_dtype=jnp.float64)
+        params, state = moe.init(KEY, x)
+        assert {leaf.dtype for leaf in jax.tree.leaves((params, state))} == {np.dtype("float64")}
+        y, new = moe.apply(params, state, x, train=True)
+        expected, balance = loop_over_tokens(params, x, 2)
+        np.testing.assert_allclose(y, expected, rtol=1e-12)
+        np.testing.assert_allclose(new["aux_loss"], 0.01 * balance, rtol=1e-12)
+    half = dl.mixture_of_experts(L.dense(2), 3, param_dtype=jnp.bfloat16)
+    params, state = jax.eval_shape(half.init, KEY, X)
+    assert (params["router"]["kernel"].dtype, state["aux_loss"].dtype) == (jnp.bfloat16, jnp.float32)
+
+
 def test_errors_of_experts():
     with pytest.raises(ValueError, match="top_k must be at most n=2; got 3"):
         dl.mixture_of_experts(L.dense(2), 2, top_k=3)
@@ -556,6 +571,44 @@ def test_errors_of_experts():
 
 
 # Together
+
+
+def test_numpys_float64_is_what_it_becomes_in_a_program():
+    x = np.ones((4, 3))
+    for model in (dl.repeat(L.dense(3), 2), dl.vmapped(L.dense(3), 2)):
+        params, state = model.init(KEY, x)
+        expected, _ = model.init(KEY, jnp.asarray(x))
+        assert specs(params) == specs(expected)
+        y, _ = model.apply(params, state, x, train=False)
+        assert y.dtype == np.float32
+    with jax.enable_x64(True):
+        assert specs(x).dtype == np.float64
+    assert specs(KEY) == jax.ShapeDtypeStruct((), KEY.dtype)
+
+
+def test_weight_norm_leaves_other_parameters_of_those_names_alone():
+    @dl.stateless
+    def arrow():
+        def init(key, x):
+            return {"direction": jnp.full((3, 3), 2.0), "scale": jnp.full(3, 5.0)}
+
+        return init, lambda params, x: (x @ params["direction"]) * params["scale"][None]
+
+    plain = dl.sequential(arrow(), L.dense(2))
+    model = dl.weight_norm(plain)
+    params, state = model.init(KEY, X)
+    assert jax.tree.map(jnp.shape, params["arrow"]) == {"direction": (3, 3), "scale": (3,)}
+    assert set(params["dense"]["kernel"]) == {"direction", "scale"}
+    close(model.apply(params, state, X, train=False)[0], plain.apply(*plain.init(KEY, X), X, train=False)[0])
+    twice = dl.weight_norm(dl.weight_norm(L.dense(2)), where="*/direction")
+    params, state = twice.init(KEY, X)
+    assert set(params["kernel"]["direction"]) == {"direction", "scale"}
+    close(twice.apply(params, state, X, train=False)[0], outcome_of_dense(X))
+
+
+def outcome_of_dense(x):
+    layer = L.dense(2)
+    return layer.apply(*layer.init(KEY, x), x, train=False)[0]
 
 
 def test_compositions_build_apply_and_count():

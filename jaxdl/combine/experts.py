@@ -16,7 +16,13 @@ from jaxdl.layers import dense
 
 @combinator
 def mixture_of_experts(
-    expert: Any, n: int, *, top_k: int = 2, capacity: float | None = None, balance: float = 0.01
+    expert: Any,
+    n: int,
+    *,
+    top_k: int = 2,
+    capacity: float | None = None,
+    balance: float = 0.01,
+    param_dtype: Any = jnp.float32,
 ) -> Any:
     """n experts of which each position takes the ``top_k`` that a router chooses: ``y = Σ_k g_k f_{e_k}(x)``.
 
@@ -36,7 +42,8 @@ def mixture_of_experts(
     n. **State** ``aux_loss: ()``; an expert must have no state.
 
     **Args** ``expert``: a layer; ``n``: experts; ``top_k``: choices of each position; ``capacity``: room in training,
-    as a multiple of an even share (1.25 in the Switch Transformer); ``balance``: weight of the balance loss.
+    as a multiple of an even share (1.25 in the Switch Transformer); ``balance``: weight of the balance loss;
+    ``param_dtype``: of the router (the experts have their own).
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -60,7 +67,11 @@ def mixture_of_experts(
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
             raise bad_value("mixture_of_experts", f"{name} must be a number from 0", value)
     children = Children(
-        "mixture_of_experts", [("router", dense(n, use_bias=False)), ("experts", vmapped(expert, n, in_axis=0))]
+        "mixture_of_experts",
+        [
+            ("router", dense(n, use_bias=False, param_dtype=param_dtype)),
+            ("experts", vmapped(expert, n, in_axis=0)),
+        ],
     )
     router, apart = children.named
     together = ("experts", vmapped(expert, n))
@@ -79,7 +90,8 @@ def mixture_of_experts(
             one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), y)
             raise bad_value("mixture_of_experts", needs, one)
         output = jax.eval_shape(lambda x, y: _like(x, y[0]), x, y)
-        return Built(params, {"aux_loss": jnp.zeros((), jnp.float32)}, output)
+        dtype = jnp.promote_types(jnp.result_type(tokens.dtype, params["router"]["kernel"].dtype), jnp.float32)
+        return Built(params, {"aux_loss": jnp.zeros((), dtype)}, output)
 
     def apply(
         params: dict[str, Any], state: dict[str, Any], x: Any, *, train: bool, key: jax.Array | None = None

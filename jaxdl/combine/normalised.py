@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxdl import functional as F
 from jaxdl.combine.rewrite import kernels, nested, rewritten
-from jaxdl.core import child_key, flat_paths, wrapper
+from jaxdl.core import child_key, flat_paths, select, wrapper
 from jaxdl.core.checks import positive_int
 from jaxdl.core.lift import lift
 from jaxdl.core.select import globs
@@ -45,10 +45,15 @@ def weight_norm(layer: Any, *, where: str | Sequence[str] = "*/kernel") -> Any:
         return nested({**flat_paths(params), **pairs}), {}
 
     def make(params: Any, own: Any, update: bool) -> tuple[Any, Any]:
-        def whole(leaf: Any) -> Any:
-            return F.weight_norm(leaf["direction"], leaf["scale"]) if _is_pair(leaf) else leaf
+        kernels_only = jax.tree.map(
+            lambda leaf: leaf["direction"] if _is_pair(leaf) else leaf, params, is_leaf=_is_pair
+        )
+        chosen = select("weight_norm", kernels_only, where)
 
-        return jax.tree.map(whole, params, is_leaf=_is_pair), own
+        def whole(mine: bool, leaf: Any) -> Any:
+            return F.weight_norm(leaf["direction"], leaf["scale"]) if mine else leaf
+
+        return jax.tree.map(whole, chosen, params), own
 
     return rewritten("weight_norm", lift("weight_norm", layer), begin, make)
 
@@ -59,7 +64,8 @@ def _by_length(kernel: jax.Array) -> dict[str, jax.Array]:
 
 
 def _is_pair(tree: Any) -> bool:
-    return isinstance(tree, dict) and set(tree) == {"direction", "scale"}
+    """Whether it may stand in place of a kernel; ``where`` says whether it does, for layers may use those names too."""
+    return isinstance(tree, dict) and set(tree) == {"direction", "scale"} and not isinstance(tree["direction"], dict)
 
 
 @wrapper

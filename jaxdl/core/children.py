@@ -61,8 +61,20 @@ def child_key(key: jax.Array | None, name: str) -> jax.Array | None:
 
 
 def specs(tree: Any) -> Any:
-    """The tree with a ``ShapeDtypeStruct`` for each array."""
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+    """The tree with a ``ShapeDtypeStruct`` for each array, of the dtype that it has within a program: without 64 bits
+    enabled, NumPy's float64 is float32 there.
+
+    Example:
+        >>> specs(np.ones((2, 3)))
+        ShapeDtypeStruct(shape=(2, 3), dtype=float32)
+    """
+
+    def spec(leaf: Any) -> jax.ShapeDtypeStruct:
+        extended = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended)  # keys
+        dtype = leaf.dtype if extended else jax.dtypes.canonicalize_dtype(leaf.dtype)
+        return jax.ShapeDtypeStruct(leaf.shape, dtype)
+
+    return jax.tree.map(spec, tree)
 
 
 def build(layer: LayerLike, key: jax.Array, x: Any, visit: Visit | None = None, path: str = "") -> Built:
