@@ -94,6 +94,17 @@ def test_mixup_mixes_inputs_and_labels_alike():
     np.testing.assert_allclose(soft["x"], soft["y"], rtol=1e-6)
 
 
+@pytest.mark.parametrize("weight", [jnp.arange(60) % 3, jnp.ones((60, 2)) * (jnp.arange(60) % 3)[:, None]])
+def test_mixup_mixes_no_masked_example_into_another(weight):
+    poison = jnp.where(jnp.arange(60) % 3 == 0, jnp.nan, 1.0)[:, None] * jnp.eye(3)[jnp.arange(60) % 3]
+    batch = {"x": poison, "y": jnp.arange(60) % 3, "weight": weight}
+    mixed = augment.mixup(3, alpha=1.0)(batch, KEY)
+    real = np.arange(60) % 3 > 0
+    np.testing.assert_allclose(mixed["x"][real], mixed["y"][real], rtol=1e-6)
+    np.testing.assert_array_equal(mixed["y"][real][:, 0], 0)
+    assert ((mixed["y"] > 0.01) & (mixed["y"] < 0.99)).sum() > 5
+
+
 def test_it_runs_inside_of_fit():
     data = {"x": IMAGES, "y": BATCH["y"]}
     model = dl.sequential(dl.layers.flatten(), dl.layers.dense(3))
@@ -118,7 +129,12 @@ def test_it_runs_inside_of_fit():
         (lambda: augment.cutout(1.5), r"augment\.cutout: size must be a positive int; got 1\.5"),
         (lambda: augment.flip(rate=2), r"augment\.flip: rate must be a number from 0 to 1; got 2"),
         (lambda: augment.colour(contrast=-1), r"augment\.colour: contrast must be a number from 0 to 1; got -1"),
-        (lambda: augment.mixup(3, 0), r"augment\.mixup: alpha must be positive; got 0"),
+        (lambda: augment.mixup(3, 0), r"augment\.mixup: alpha must be a positive number; got 0"),
+        (lambda: augment.mixup(3, "a"), r"augment\.mixup: alpha must be a positive number; got a"),
+        (
+            lambda: augment.mixup(3)({"x": jnp.ones((3, 3)), "y": jnp.array([0.1, 0.2, 0.3])}, KEY),
+            r"augment\.mixup: labels must be integers or of shape \(batch, 3\); got float32\[3\]",
+        ),
         (
             lambda: augment.flip()({"x": jnp.ones((2, 3))}, KEY),
             r"augment\.flip: images must have shape \(batch, height, width, channels\); got float32\[2,3\]",

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxdl.core import bad_value, child_key
-from jaxdl.core.checks import floating, is_int, positive_int
+from jaxdl.core.checks import floating, is_int, positive, positive_int
 
 Augment = Callable[[Any, jax.Array | None], Any]
 
@@ -160,9 +160,13 @@ def mixup(classes: int, alpha: float = 0.2) -> Augment:
     """Mix each example with another of the batch, inputs and labels alike: ``λ a + (1 − λ) b``, λ from
     ``Beta(alpha, alpha)``.
 
-    The labels become soft, ``(batch, classes)``, which :func:`jaxdl.losses.cross_entropy` takes.
+    The labels become soft, ``(batch, classes)``, which :func:`jaxdl.losses.cross_entropy` takes. An example whose
+    ``batch["weight"]`` is 0 is mixed into no other.
 
-    **Args** ``classes``: how many there are; ``batch["y"]``: integers, one-hot or soft labels.
+    **Args** ``classes``: how many there are; ``alpha``: positive; ``batch["y"]``: integers ``(batch,)``, one-hot or
+    soft labels.
+
+    **Raises** ``ValueError`` for another ``alpha``, or labels that are neither.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -174,14 +178,14 @@ def mixup(classes: int, alpha: float = 0.2) -> Augment:
     **References** Zhang, Cisse, Dauphin and Lopez-Paz, mixup: beyond empirical risk minimization, 2017.
     """
     positive_int("augment.mixup", "classes", classes)
-    if not alpha > 0:
-        raise bad_value("augment.mixup", "alpha must be positive", alpha)
+    positive("augment.mixup", "alpha", alpha)
 
     def augment(batch: Any, key: jax.Array | None) -> Any:
         x, y = batch["x"], batch["y"]
         floating("augment.mixup", "x", x)
-        soft = y if y.ndim > 1 else jax.nn.one_hot(y, classes, dtype=x.dtype)
-        if soft.shape[-1] != classes:
+        counts = y.ndim == 1 and not jnp.issubdtype(y.dtype, jnp.floating)
+        soft = jax.nn.one_hot(y, classes, dtype=x.dtype) if counts else y
+        if soft.ndim < 2 or soft.shape[-1] != classes:
             raise bad_value("augment.mixup", f"labels must be integers or of shape (batch, {classes})", y)
         if key is None:
             return {**batch, "y": soft.astype(x.dtype)}
@@ -189,6 +193,8 @@ def mixup(classes: int, alpha: float = 0.2) -> Augment:
         count = x.shape[0]
         share = jax.random.beta(share_key, alpha, alpha, (count,), x.dtype)
         other = jax.random.permutation(order_key, count)
+        if (weight := batch.get("weight")) is not None:
+            other = jnp.where(_any_real(weight)[other], other, jnp.arange(count))
 
         def mix(leaf: jax.Array) -> jax.Array:
             part = share.reshape(count, *[1] * (leaf.ndim - 1))
@@ -197,6 +203,11 @@ def mixup(classes: int, alpha: float = 0.2) -> Augment:
         return {**batch, "x": mix(x), "y": mix(soft.astype(x.dtype))}
 
     return augment
+
+
+def _any_real(weight: jax.Array) -> jax.Array:
+    """Which examples have any weight at all."""
+    return jnp.any(weight != 0, axis=tuple(range(1, weight.ndim)))
 
 
 def _share(call: str, name: str, value: float) -> float:
