@@ -58,6 +58,34 @@ def test_padding_loses_nothing_that_fits(sequences, length, end):
         assert (row[count:] == -1).all()
 
 
+@pytest.mark.parametrize(
+    ("sequences", "value", "message"),
+    [
+        ([[1, 2**31]], 0, "sequences must be of numbers that int32 can hold; got 2147483648"),
+        ([[1, 2]], 0.5, r"value must be of numbers that int32 can hold; got 0\.5"),
+        ([[1, 2]], float("nan"), "value must be of numbers that int32 can hold; got nan"),
+        ([[1, 2]], float("inf"), "value must be of numbers that int32 can hold; got inf"),
+        ([[1.5, -1e300]], 0, r"sequences must be of numbers that float32 can hold; got -1e\+300"),
+        ([[1.5]], 1e300, r"value must be of numbers that float32 can hold; got 1e\+300"),
+    ],
+)
+def test_padding_changes_no_number(sequences, value, message):
+    with pytest.raises(ValueError, match=f"pad_sequences: {message}"):
+        pad_sequences(sequences, value=value)
+
+
+def test_padding_may_be_infinite_where_it_is_floating():
+    assert pad_sequences([[1.5], [2.5, np.nan]], value=-np.inf).x[0].tolist() == [1.5, -np.inf]
+    assert pad_sequences([[1, -(2**31)]], value=2.0).x.dtype == np.int32
+
+
+@pytest.mark.parametrize(("level", "least"), [("bpe", "258, the special tokens and the 256 bytes"), ("word", "2, the")])
+def test_a_vocabulary_holds_what_it_must(level, least):
+    with pytest.raises(ValueError, match=f"train_tokenizer: vocabulary must be at least {least}"):
+        train_tokenizer(TEXTS, 257 if level == "bpe" else 1, level=level)
+    assert train_tokenizer(TEXTS, 258, level="bpe").get_vocab_size() == 258
+
+
 def test_padding_keeps_features_and_kind():
     padded = pad_sequences([np.ones((2, 3)), np.zeros((0, 3))])
     assert padded.x.shape == (2, 2, 3)

@@ -21,7 +21,11 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, *, level: Level = "wo
 
     **Args** ``vocabulary``: how many tokens it knows at most, the two special ones among them. ``level``: ``"word"``
     splits at spaces and punctuation; ``"character"`` suits Chinese; ``"bpe"`` merges frequent pairs of bytes, so that
-    nothing is unknown. ``lowercase``: whether upper and lower case are one.
+    nothing is unknown (it needs a vocabulary of at least 258: the 256 bytes and the special two). ``lowercase``:
+    whether upper and lower case are one.
+
+    **Raises** ``ValueError`` for a vocabulary that does not hold the special tokens and, for ``"bpe"``, the bytes, or
+    another level.
 
     Example:
         >>> tokenizer = train_tokenizer(["the cat sat", "the dog sat"], vocabulary=4)
@@ -31,6 +35,11 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, *, level: Level = "wo
     **References** Sennrich, Haddow and Birch, Neural machine translation of rare words with subword units, 2015.
     """
     positive_int("train_tokenizer", "vocabulary", vocabulary)
+    if vocabulary < (least := {"bpe": 258}.get(level, 2)):
+        needs = (
+            f"vocabulary must be at least {least}, the special tokens{' and the 256 bytes' if level == 'bpe' else ''}"
+        )
+        raise bad_value("train_tokenizer", needs, vocabulary)
     if isinstance(texts, str):
         raise bad_type("train_tokenizer", "texts must be several texts", "one str", "Did you mean [text]?")
     library = need("tokenizers", "data.train_tokenizer", extra="text")
@@ -85,6 +94,9 @@ def pad_sequences(
     **Args** ``length``: cut to it, and pad to it; by default the longest sequence's. ``value``: what padding holds (no
     layer reads it). ``keep``: which end of a longer sequence stays.
 
+    **Raises** ``ValueError`` for numbers, or a ``value``, that int32 (or float32, where a sequence is not of integers)
+    cannot hold.
+
     Example:
         >>> padded = pad_sequences([[1, 2, 3], [4]], length=2)
         >>> padded.x.tolist(), padded.lengths.tolist()
@@ -101,10 +113,24 @@ def pad_sequences(
         raise bad_value("pad_sequences", "all positions must have the same shape", f"the shapes {shapes}")
     size = max(map(len, arrays)) if length is None else positive_int("pad_sequences", "length", length)
     whole = all(np.issubdtype(array.dtype, np.integer) for array in filled)
-    x = np.full((len(arrays), size, *filled[0].shape[1:]), value, np.int32 if whole else np.float32)
+    dtype = np.dtype(np.int32 if whole else np.float32)
+    for name, array in [("value", np.asarray(value)), *(("sequences", array) for array in filled)]:
+        _check_holds(name, array, dtype)
+    x = np.full((len(arrays), size, *filled[0].shape[1:]), value, dtype)
     lengths = np.zeros(len(arrays), np.int32)
     for row, array in enumerate(arrays):
         kept = array[:size] if keep == "start" else array[max(len(array) - size, 0) :]
         lengths[row] = len(kept)
         x[row, : len(kept)] = kept
     return Ragged(x, lengths)
+
+
+def _check_holds(name: str, array: np.ndarray, dtype: np.dtype[Any]) -> None:
+    """Raise where numbers would wrap, be cut off or overflow in that dtype."""
+    if dtype.kind == "i":
+        limits = np.iinfo(dtype)
+        bad = (array != np.trunc(array)) | (array < limits.min) | (array > limits.max)
+    else:
+        bad = np.isfinite(array) & (np.abs(array) > np.finfo(dtype).max)
+    if np.any(bad):
+        raise bad_value("pad_sequences", f"{name} must be of numbers that {dtype} can hold", f"{array[bad][0]}")
