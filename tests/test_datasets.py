@@ -112,12 +112,27 @@ def test_a_target_of_words_becomes_classes(tmp_path):
     assert table.data["y"].tolist() == [1, 0]
 
 
+def test_a_spreadsheets_byte_order_mark_is_no_part_of_a_name(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"\xef\xbb\xbfprice,size\n10,1\n")
+    table = read_table(path, target="price")
+    assert (table.features, table.data["y"].tolist()) == (("size",), [10])
+
+
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
         ("", {}, r"read_table\(.*\): the file must hold rows; got none"),
         ("a,b\n", {}, "the file must hold rows; got none"),
-        ("a,b\n1,2\n3\n", {}, r"each row must have 2 fields; got 1 in row 2"),
+        ("a,b\n1,2\n3\n", {}, r"each row must have 2 fields; got 1 in line 3"),
+        ('a,b\n\n"1\n1",2\n\n3\n', {}, r"each row must have 2 fields; got 1 in line 6"),
+        ("a,a,b\n1,2,3\n", {}, r"the names of columns must differ; got 'a' more than once"),
+        ("1,2\n", {"columns": ["a", "a"]}, r"the names of columns must differ; got 'a' more than once"),
+        ("a,b\n1,2\n\n3,\n", {}, r"the target 'b' must have a value in each row; got none in line 4"),
+        ("a,b\n1,x\n2, \n", {}, r"the target 'b' must have a value in each row; got none in line 3"),
+        ("a,b\n1,NaN\n2,3\n", {}, r"the target 'b' must have a value in each row; got none in line 2"),
+        ("a\n1\n", {}, r"the file must hold features beside the target; got the column 'a' alone"),
+        ("a,b\n1,2\n", {"target": True}, r"target must be one of the columns \['a', 'b'\]; got True"),
         ("a,b\n1,2\n", {"target": "c"}, r"target must be one of the columns \['a', 'b'\]; got 'c'"),
         ("a,b\n1,2\n", {"target": 2}, r"target must be one of the columns"),
         ("a,b\n,2\n", {}, r"the column 'a' must hold a value; got none"),

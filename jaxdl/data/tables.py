@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxdl.core import bad_value
+from jaxdl.core.checks import is_int
 from jaxdl.core.extras import need
 from jaxdl.data.files import DataFile, find_files
 
@@ -26,12 +27,13 @@ class Table(NamedTuple):
 def read_table(path: str | os.PathLike[str], *, target: str | int = -1, columns: Sequence[str] | None = None) -> Table:
     """A CSV file as numbers: a column of numbers is one feature, a column of words one 0/1 feature for each word.
 
-    A target of whole words becomes class numbers, in the order of the sorted words. A number that is missing (an empty
-    field) becomes the median of its column.
+    A target of words becomes class numbers, in the order of the sorted words. A feature's number that is missing (an
+    empty field) becomes the median of its column; a target may not be missing.
 
     **Args** ``target``: the column of y, by name or place; ``columns``: the names, for a file whose first row has none.
 
-    **Raises** ``ValueError`` for rows of unequal length (with the line's number), an unknown target, or an empty file.
+    **Raises** ``ValueError`` for rows of unequal length (with the line's number), columns of one name, an unknown
+    target or one with missing values, or a file without rows or features.
 
     Example:
         >>> import tempfile, pathlib
@@ -42,23 +44,41 @@ def read_table(path: str | os.PathLike[str], *, target: str | int = -1, columns:
         >>> table.features, table.data["x"].tolist(), table.data["y"].tolist()
         (('size', 'colour=blue', 'colour=red'), [[1.0, 0.0, 1.0], [3.0, 1.0, 0.0]], [10.0, 30.0])
     """
-    with Path(path).open(encoding="utf-8", newline="") as stream:
-        rows = [row for row in csv.reader(stream) if row]
-    names = list(columns) if columns is not None else rows.pop(0) if rows else []
     call = f"read_table({str(path)!r})"
-    if not rows:
-        raise bad_value(call, "the file must hold rows", "none")
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(names):
-            raise bad_value(call, f"each row must have {len(names)} fields", f"{len(row)} in row {number}")
-    place = names.index(target) if target in names else target
-    if not isinstance(place, int) or not -len(names) <= place < len(names):
+    names, lines = _read(call, path, columns)
+    place = names.index(target) if isinstance(target, str) and target in names else target
+    if not is_int(place) or not -len(names) <= int(place) < len(names):
         raise bad_value(call, f"target must be one of the columns {names}", repr(target))
-    fields = dict(zip(names, zip(*rows, strict=True), strict=True))
-    y, classes = _target(fields.pop(names[place]))
+    if len(names) < 2:
+        raise bad_value(call, "the file must hold features beside the target", f"the column {names[0]!r} alone")
+    name = names[int(place)]
+    fields = dict(zip(names, zip(*lines.values(), strict=True), strict=True))
+    for line, value in zip(lines, fields[name], strict=True):
+        if value.strip().lower() in ("", "nan"):
+            raise bad_value(call, f"the target {name!r} must have a value in each row", f"none in line {line}")
+    y, classes = _target(fields.pop(name))
     features = [feature for name, values in fields.items() for feature in _features(name, values)]
     x = np.stack([column for _, column in features], axis=1).astype(np.float32)
     return Table({"x": x, "y": y}, tuple(name for name, _ in features), classes)
+
+
+def _read(
+    call: str, path: str | os.PathLike[str], columns: Sequence[str] | None
+) -> tuple[list[str], dict[int, list[str]]]:
+    """The names of the columns, and the rows under the numbers of their (last) lines."""
+    with Path(path).open(encoding="utf-8-sig", newline="") as stream:  # as spreadsheets write it
+        reader = csv.reader(stream)
+        lines = dict((reader.line_num, row) for row in reader if row)
+    names = list(columns) if columns is not None else lines.pop(min(lines)) if lines else []
+    if not lines:
+        raise bad_value(call, "the file must hold rows", "none")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise bad_value(call, "the names of columns must differ", f"{', '.join(map(repr, twice))} more than once")
+    for line, row in lines.items():
+        if len(row) != len(names):
+            raise bad_value(call, f"each row must have {len(names)} fields", f"{len(row)} in line {line}")
+    return names, lines
 
 
 def _numbers(values: Sequence[str]) -> np.ndarray | None:
