@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, overload
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.core.contract import Built, LayerLike, Params, Part, State, Visit
@@ -70,7 +71,7 @@ def specs(tree: Any) -> Any:
     """
 
     def spec(leaf: Any) -> jax.ShapeDtypeStruct:
-        extended = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended)  # keys
+        extended = jnp.issubdtype(leaf.dtype, jax.dtypes.extended)  # keys
         dtype = leaf.dtype if extended else jax.dtypes.canonicalize_dtype(leaf.dtype)
         return jax.ShapeDtypeStruct(leaf.shape, dtype)
 

@@ -68,7 +68,8 @@ def _read(
     """The names of the columns, and the rows under the numbers of their (last) lines."""
     with Path(path).open(encoding="utf-8-sig", newline="") as stream:  # as spreadsheets write it
         reader = csv.reader(stream)
-        lines = dict((reader.line_num, row) for row in reader if row)
+        numbered = [(reader.line_num, row) for row in reader if row]
+    lines = dict(numbered)
     names = list(columns) if columns is not None else lines.pop(min(lines)) if lines else []
     if not lines:
         raise bad_value(call, "the file must hold rows", "none")

@@ -104,8 +104,8 @@ def match(
             waiting.remove(leaf)
             left = [other for other in left if other is not module]
     if left:
-        names = ", ".join(map(str, leaves)) or "none"
-        raise bad_value(call, f"every module must fill a layer of the model ({names})", "; ".join(map(str, left[:4])))
+        known = ", ".join(map(str, leaves)) or "none"
+        raise bad_value(call, f"every module must fill a layer of the model ({known})", "; ".join(map(str, left[:4])))
     return found
 
 
