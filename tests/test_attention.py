@@ -189,6 +189,23 @@ def test_attention_in_half_precision(dtype):
         assert_close(one, other, 4 * float(jnp.finfo(dtype).eps))
 
 
+@pytest.mark.parametrize("garbage", [np.nan, np.inf])
+def test_keys_beyond_the_lengths_are_seen_by_nothing_whatever_they_hold(garbage):
+    query, key, value = (normal(2, 3, heads, 4, seed=heads, dtype=np.float32) for heads in (4, 2, 2))
+    attend = partial(F.attention, lengths=[2, 0])
+    padded = (np.arange(3) >= np.array([[2], [0]]))[..., None, None]
+    found = outcome(attend, query, *(np.where(padded, np.float32(garbage), array) for array in (key, value)))
+    for one, other in zip(found, outcome(attend, query, key, value), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_nan_in_the_bias_is_no_hidden_key():
+    x, bias = jnp.ones((1, 2, 1, 2)), jnp.array([[0.0, jnp.nan], [0.0, -jnp.inf]]).reshape(1, 1, 2, 2)
+    y = F.attention(x, x, x, bias=bias)
+    assert jnp.isnan(y[:, 0]).all()
+    np.testing.assert_array_equal(y[:, 1], x[:, 1])
+
+
 def test_large_scores_stay_finite():
     x = jnp.asarray(1e4 * normal(1, 4, 1, 2), jnp.float32)
     assert all(jnp.isfinite(leaf).all() for leaf in outcome(partial(F.attention, causal=True), x, x, x))
@@ -213,6 +230,9 @@ WRONG = {
         "value": X[:, :, :3],
     },
     r"lengths must be integers of shape \(2,\); got float32\[2\]": {"lengths": jnp.ones(2)},
+    r"lengths must be integers of shape \(2,\); got int64\[1\]": {"lengths": [1]},
+    r"lengths must be from 0 to the time, 3; got lengths from 1 to 99": {"lengths": [1, 99]},
+    r"offset must be integers of shape \(2,\); got float64\[2\]": {"offset": [0.5, 1.0]},
     r"offset must be integers of shape \(2,\); got int32\[3\]": {"offset": jnp.ones(3, jnp.int32)},
     r"mask must have four axes.*\(2, 4, 3, 3\) here, each of that size or 1; got bool\[3,3\]": {
         "mask": jnp.ones((3, 3), bool)
@@ -292,6 +312,20 @@ def test_alibi_equals_the_loop():
         assert_close(F.alibi(3, jnp.asarray(queries), jnp.asarray(keys)), expected)
 
 
+def test_alibi_of_unsigned_positions():
+    places = jnp.arange(3, dtype=jnp.uint32)[None]
+    np.testing.assert_array_equal(F.alibi(2, places, places), F.alibi(2, *[places.astype(int)] * 2))
+
+
+@pytest.mark.parametrize("layer", [L.learned_positions(4), L.sinusoidal_positions()], ids=lambda layer: layer.kind)
+def test_added_positions_keep_the_dtype(layer):
+    x = jnp.ones((1, 3, 4), jnp.bfloat16)
+    params, state = layer.init(KEY, x)
+    y, cache = layer.prefill(params, state, x, length=4)
+    again, _ = layer.decode(params, cache, x[:, :1])
+    assert layer.apply(params, state, x, train=False)[0].dtype == y.dtype == again.dtype == jnp.bfloat16
+
+
 def test_positions_say_what_is_wrong():
     x, places = jnp.ones((2, 3, 1, 4)), jnp.arange(3)[None]
     with pytest.raises(
@@ -368,16 +402,18 @@ def test_multi_head_attention_equals_that_of_flax(kind):
     mask = jnp.ones((2, 1, 5, memory.shape[1]), bool)
     if kind == "causal":
         mask = nn.make_causal_mask(jnp.ones((2, 5)), dtype=bool)
+    real = dl.Ragged(x, lengths).mask()[:, :, None]
     if kind == "ragged":
-        mask = dl.Ragged(x, lengths).mask()[:, None, None]
+        mask = real.reshape(2, 1, 1, 5)
 
     def ours(params, x, memory):
         given = dl.Ragged(x, lengths) if kind == "ragged" else (x, memory) if kind == "cross" else x
         y, _ = layer.apply(params, state, given, train=False)
-        return y.x if kind == "ragged" else y
+        return jnp.where(real, y.x, 0) if kind == "ragged" else y
 
     def theirs(params, x, memory):
-        return flax_attention(3, 6)(params, x, memory if kind == "cross" else x, mask)
+        y = flax_attention(3, 6)(params, x, memory if kind == "cross" else x, mask)
+        return jnp.where(real, y, 0) if kind == "ragged" else y
 
     found, expected = (outcome(function, params, x, memory) for function in (ours, theirs))
     # The gradient to the keys' bias is zero in exact arithmetic: each tree is compared with its largest entry.
@@ -400,6 +436,42 @@ def test_a_padded_memory_changes_nothing():
     assert not jnp.where(real, 0, gradient).any()
     alone = layer.apply(params, state, (x[2:], memory[2:, :2]), train=False)[0]
     np.testing.assert_allclose(clean[2:], alone, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("garbage", [np.nan, -np.inf])
+def test_padding_that_is_not_finite_reaches_no_output_and_no_gradient(garbage):
+    layer = L.multi_head_attention(2)
+    x, lengths = jnp.asarray(normal(3, 4, 6), jnp.float32), jnp.array([4, 0, 2])
+    real = dl.Ragged(x, lengths).mask()[:, :, None]
+    params, state = layer.init(KEY, (x, x))
+
+    def masked(params, x):
+        return jnp.where(real, layer.apply(params, state, dl.Ragged(x, lengths), train=False)[0].x, 0)
+
+    dirty = jnp.where(real, x, garbage)
+    found, expected = outcome(masked, params, dirty), outcome(masked, params, x)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+    def crossed(params, memory):
+        return layer.apply(params, state, (x, dl.Ragged(memory, lengths)), train=False)[0]
+
+    jax.tree.map(np.testing.assert_array_equal, outcome(crossed, params, dirty), outcome(crossed, params, x))
+
+
+@pytest.mark.parametrize("padding", [0.0, -1.0, 100.0])
+def test_a_function_that_is_not_finite_at_padding_harms_nothing(padding):
+    lengths = jnp.array([4, 0, 2])
+    x = 1 + jnp.abs(jnp.asarray(normal(3, 4, 6), jnp.float32))
+    real = dl.Ragged(x, lengths).mask()[:, :, None]
+    layer = dl.sequential(L.prelu(), jnp.log, L.layer_norm(), L.multi_head_attention(2))
+    params, state = layer.init(KEY, x)
+
+    def attend(params, x):
+        return jnp.where(real, layer.apply(params, state, dl.Ragged(x, lengths), train=False)[0].x, 0)
+
+    found, expected = outcome(attend, params, jnp.where(real, x, padding)), outcome(attend, params, x)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
 
 
 def test_a_mask_of_any_pattern_is_a_bias_of_positions():

@@ -449,6 +449,25 @@ def test_spectral_norm_finds_the_largest_singular_value_and_keeps_its_vectors_ou
     assert_decodes(dl.spectral_norm(dl.sequential(running_sum(), L.dense(3))), (2, 6, 3))
 
 
+def test_spectral_norm_of_zeros_is_zero():
+    y, vjp = jax.vjp(lambda kernel: F.spectral_norm(kernel, jnp.ones(2), jnp.ones(3))[0], jnp.zeros((3, 2)))
+    assert not y.any()
+    assert jnp.isfinite(vjp(jnp.ones((3, 2)))[0]).all()
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(jnp.float16, 300.0), (jnp.bfloat16, 1.0)])
+def test_spectral_norm_divides_in_float32(dtype, size):
+    rng = np.random.default_rng(0)  # of one rank; σ = 256 · size is beyond float16
+    kernel = jnp.asarray(size * np.sign(rng.normal(size=(256, 1)) * rng.normal(size=(1, 256))), dtype)
+    kernel = kernel if dtype == jnp.float16 else kernel * jnp.asarray(1 + rng.uniform(size=(256, 256)), dtype)
+    u = jnp.linalg.svd(kernel.astype(jnp.float32))[2][0]
+    found, u, v = jax.jit(partial(F.spectral_norm, iterations=20))(kernel, u, jnp.ones(256))
+    wide = F.spectral_norm(kernel.astype(jnp.float32), u, v)[0]
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, wide.astype(dtype))
+    close(np.linalg.norm(np.float32(found), 2), 1.0, 2e-3)
+
+
 def test_weight_norm_of_zeros_is_zero():
     y, vjp = jax.vjp(F.weight_norm, jnp.zeros((3, 2)), jnp.ones(2))
     assert not y.any()

@@ -211,6 +211,20 @@ def test_ragged_batches_are_described_by_shape():
     assert '  in sequential "flatten", input Ragged(x=float32[2,5,3], lengths=int32[2])' in caught.value.__notes__
 
 
+def test_a_function_of_a_ragged_batch_gives_zeros_at_padding_and_keeps_batch_and_time():
+    batch = dl.Ragged(jnp.full((2, 3, 4), jnp.e).at[1, 1:].set(0), jnp.array([3, 1]))
+
+    def parts(x):
+        return jnp.log(x), x[..., 0] > 0
+
+    logs, positive = dl.sequential(parts).apply({}, {}, batch, train=False)[0].x
+    np.testing.assert_allclose(logs, jnp.broadcast_to(batch.mask()[:, :, None], (2, 3, 4)), rtol=1e-6)
+    np.testing.assert_array_equal(positive, batch.mask())
+    needs = r"sequential\(sum\): a function of a ragged batch must keep its batch and time, sum here; got float32\[\]"
+    with pytest.raises(ValueError, match=needs):
+        dl.sequential(jnp.sum).apply({}, {}, batch, train=False)
+
+
 def test_apply_must_return_two_results():
     @dl.layer
     def careless():
@@ -231,7 +245,7 @@ def test_constructors_check_their_arguments():
         (lambda: L.dropout(-0.1), "rate must be a number from 0"),
         (lambda: L.max_pool("2"), "window must be a positive int"),
         (lambda: L.batch_norm(momentum=2.0), "momentum must be a number from 0"),
-        (lambda: L.batch_norm(epsilon=0), "epsilon must be positive"),
+        (lambda: L.batch_norm(epsilon=0), "epsilon must be a positive number"),
     ]:
         with pytest.raises(ValueError, match=text):
             make()

@@ -188,6 +188,26 @@ ERRORS = [
     (lambda: F.group_norm(X, 0), "group_norm: groups must be a positive int; got 0"),
     (lambda: F.group_norm(jnp.ones(4), 2), "group_norm: input must have a batch axis and a channel axis, (batch, …,"),
     (lambda: F.group_norm(X, 2, where=jnp.ones((2, 3), bool)), "where must have 3 axes, the last of size 1; got bool"),
+    (
+        lambda: F.group_norm(X, 2, where=jnp.ones((2, 3, 1))),
+        "group_norm: where must be of booleans; got float32[2,3,1]. Did you mean where.astype(bool)?",
+    ),
+    (
+        lambda: F.batch_norm(X, *[None] * 2, *[jnp.ones(4)] * 2, train=True, where=jnp.ones((2, 2, 1), bool)),
+        "batch_norm: each axis of where must have size 1 or that of input float32[2,3,4]; got bool[2,2,1]",
+    ),
+    (
+        lambda: F.batch_norm(X, *[None] * 2, *[jnp.ones(4)] * 2, train=True, momentum=1.5),
+        "batch_norm: momentum must be a number from 0 up to, but not including, 1; got 1.5",
+    ),
+    (
+        lambda: F.batch_norm(X, *[None] * 2, *[jnp.ones(4)] * 2, train=True, epsilon=-1.0),
+        "batch_norm: epsilon must be a positive number; got -1.0",
+    ),
+    (lambda: F.layer_norm(X, epsilon=0), "layer_norm: epsilon must be a positive number; got 0"),
+    (lambda: F.rms_norm(X, epsilon=0), "rms_norm: epsilon must be a positive number; got 0"),
+    (lambda: F.group_norm(X, 2, epsilon=0), "group_norm: epsilon must be a positive number; got 0"),
+    (lambda: F.instance_norm(X, epsilon=0), "instance_norm: epsilon must be a positive number; got 0"),
     (lambda: F.instance_norm(jnp.ones((2, 4))), "got float32[2,4]. Did you mean layer_norm?"),
     (
         lambda: F.instance_norm(X, None, jnp.ones(2)),
@@ -195,10 +215,10 @@ ERRORS = [
     ),
     (lambda: L.group_norm(0), "group_norm(groups=0): groups must be a positive int; got 0"),
     (lambda: L.group_norm(3).init(KEY, X), "group_norm(groups=3): the input's channels must be a multiple of groups=3"),
-    (lambda: L.layer_norm(epsilon=0), "layer_norm(epsilon=0): epsilon must be positive; got 0"),
-    (lambda: L.rms_norm(epsilon=-1.0), "rms_norm(epsilon=-1.0): epsilon must be positive; got -1.0"),
-    (lambda: L.group_norm(2, epsilon=0), "group_norm(groups=2, epsilon=0): epsilon must be positive; got 0"),
-    (lambda: L.instance_norm(epsilon=0), "instance_norm(epsilon=0): epsilon must be positive; got 0"),
+    (lambda: L.layer_norm(epsilon=0), "layer_norm(epsilon=0): epsilon must be a positive number; got 0"),
+    (lambda: L.rms_norm(epsilon=-1.0), "rms_norm(epsilon=-1.0): epsilon must be a positive number; got -1.0"),
+    (lambda: L.group_norm(2, epsilon=0), "group_norm(groups=2, epsilon=0): epsilon must be a positive number; got 0"),
+    (lambda: L.instance_norm(epsilon=0), "instance_norm(epsilon=0): epsilon must be a positive number; got 0"),
 ]
 
 

@@ -298,6 +298,8 @@ def test_flipped_sequences_and_last_steps(lengths, rest):
     lengths = np.array(lengths, int)
     np.testing.assert_array_equal(F.flip_sequence(jnp.asarray(x), lengths), flipped)
     np.testing.assert_array_equal(F.last_step(jnp.asarray(x), lengths), last)
+    np.testing.assert_array_equal(F.flip_sequence(jnp.asarray(x), lengths.astype(np.uint32)), flipped)
+    np.testing.assert_array_equal(F.last_step(jnp.asarray(x), lengths.astype(np.uint32)), last)
     np.testing.assert_array_equal(F.flip_sequence(jnp.asarray(x)), x[:, ::-1])
     np.testing.assert_array_equal(F.last_step(jnp.asarray(x)), x[:, -1])
 

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdl.core.errors import bad_type, bad_value
 
@@ -70,3 +72,20 @@ def floating(call: str, name: str, x: Any) -> None:
         raise bad_type(call, f"{name} must be an array", x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise bad_type(call, f"{name} must be a floating array", x, f"Did you mean {name}.astype(jnp.float32)?")
+
+
+def check_lengths(call: str, lengths: Any, x: Any) -> jax.Array | None:
+    """The lengths of the sequences ``x: (batch, time, …)`` as an int32 array, None for none.
+
+    Raise unless there is one for each sequence and, where their values are at hand, from 0 to the time.
+    """
+    if lengths is None:
+        return None
+    values = lengths if hasattr(lengths, "dtype") else np.asarray(lengths)
+    if values.shape != x.shape[:1] or not jnp.issubdtype(values.dtype, jnp.integer):
+        raise bad_value(call, f"lengths must be integers of shape {tuple(x.shape[:1])}", values)
+    if not isinstance(values, jax.core.Tracer) and values.size:
+        low, high = np.asarray(values).min(), np.asarray(values).max()
+        if low < 0 or high > x.shape[1]:
+            raise bad_value(call, f"lengths must be from 0 to the time, {x.shape[1]}", f"lengths from {low} to {high}")
+    return jnp.asarray(values, jnp.int32)

@@ -4,9 +4,10 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxdl.core.contract import LayerLike, Params, State
-from jaxdl.core.errors import bad_type
+from jaxdl.core.errors import bad_type, bad_value
 from jaxdl.core.identity import identity
 from jaxdl.core.layer import MAKES_A_LAYER, Layer, each_position
 from jaxdl.core.ragged import Ragged
@@ -46,7 +47,22 @@ def lift(call: str, value: Any) -> LayerLike:
     def apply(
         params: Params, state: State, x: Any, /, *, train: bool, key: jax.Array | None = None
     ) -> tuple[Any, State]:
-        return (Ragged(value(x.x), x.lengths) if isinstance(x, Ragged) else value(x)), state
+        return (_over_real(call, value, x) if isinstance(x, Ragged) else value(x)), state
 
     args = (("function", value),)
     return Lifted(function_name(value), args, init, apply, identity(value), decoding=each_position(apply))
+
+
+def _over_real(call: str, value: Any, x: Ragged) -> Ragged:
+    """The function of a ragged batch, where padding is 1 before it and 0 after it: what the function or its derivative
+    is at a padded position, such as the infinity of log at 0, reaches nothing."""
+
+    def padded_with(array: jax.Array, filler: int) -> jax.Array:
+        real = x.mask().reshape(*x.x.shape[:2], *[1] * (array.ndim - 2))
+        return jnp.where(real, array, jnp.asarray(filler, array.dtype))
+
+    y = value(padded_with(x.x, 1) if jnp.issubdtype(x.x.dtype, jnp.inexact) else x.x)
+    if any(leaf.shape[:2] != x.x.shape[:2] for leaf in jax.tree.leaves(y)):
+        needs = f"a function of a ragged batch must keep its batch and time, {function_name(value)} here"
+        raise bad_value(call, needs, y, "Write what mixes positions as a layer that heeds the lengths")
+    return Ragged(jax.tree.map(lambda leaf: padded_with(leaf, 0), y), x.lengths)

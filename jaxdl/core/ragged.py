@@ -12,7 +12,7 @@ class Ragged:
     """A batch of sequences of different length, padded on the right.
 
     A padded position changes no result, no gradient and no statistic. Layers that act on each position map over ``x``
-    and keep ``lengths``.
+    and keep ``lengths``. What is given as padding must be finite: a product multiplies it by a gradient of zero.
 
     **Shapes** ``x: (batch, time, …)``, ``lengths: (batch,)`` of integers from 0 to ``time``.
 

@@ -1,9 +1,11 @@
 """Activations with parameters or another shape, and softmax with a temperature; :mod:`jax.nn` has the others."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxdl.core.checks import floating, positive_int
@@ -80,8 +82,8 @@ def softmax(x: jax.Array, *, temperature: float | jax.Array = 1.0) -> jax.Array:
     The largest entry is taken off before the division, in ``promote_types(x.dtype, float32)``: towards ``T = 0`` the
     result is finite and goes to one for the largest entry (or is shared among equal ones).
 
-    **Shapes** ``x: (…, classes) ->`` the same. **Args** ``temperature``: a positive number, or a scalar array (a
-    schedule's), which is taken as it is.
+    **Shapes** ``x: (…, classes) ->`` the same. **Args** ``temperature``: a positive number or scalar array. One that is
+    traced (a schedule's) cannot be looked at: below the least normal number of the dtype it counts as that.
 
     **Raises** ``ValueError`` for a temperature that is not a positive number.
 
@@ -107,13 +109,13 @@ def softmax(x: jax.Array, *, temperature: float | jax.Array = 1.0) -> jax.Array:
 
 
 def check_temperature(call: str, temperature: float | jax.Array) -> None:
-    """Raise unless it is a positive number or a scalar array."""
-    if hasattr(temperature, "shape"):
-        right = temperature.shape == ()
-    else:
-        right = not isinstance(temperature, bool) and isinstance(temperature, int | float) and temperature > 0
-    if not right:
-        raise bad_value(call, "temperature must be a positive number or a scalar array", temperature)
+    """Raise unless it is a scalar, and a positive one where its value is at hand."""
+    traced = isinstance(temperature, jax.core.Tracer)
+    value: Any = temperature if traced else np.asarray(temperature)
+    number = jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer)
+    if value.shape or not number or not (traced or value > 0):
+        got = temperature if traced or value.shape else value.item()
+        raise bad_value(call, "temperature must be a positive number or a scalar array", got)
 
 
 def _check_parts(call: str, x: jax.Array, parts: int) -> None:

@@ -3,11 +3,13 @@
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxdl.core.checks import floating, positive_int
+from jaxdl.core.checks import check_lengths, floating, positive_int
 from jaxdl.core.errors import bad_value, describe
 
 
@@ -20,8 +22,8 @@ def attention(
     bias: jax.Array | None = None,
     causal: bool = False,
     window: int | None = None,
-    lengths: jax.Array | None = None,
-    offset: jax.Array | None = None,
+    lengths: Any = None,
+    offset: Any = None,
     drop: Callable[[jax.Array], jax.Array] | None = None,
 ) -> jax.Array:
     """Scaled dot-product attention, ``y = softmax(q kᵀ / √features + bias) v``, for each example and head.
@@ -41,9 +43,10 @@ def attention(
     **Args** ``mask``: booleans, True where a query sees a key; ``bias``: numbers added to the scores, where −∞ hides
     a key; ``causal``: a query at position p sees the keys at p and before; ``window``: it sees only the keys less than
     so many positions away, itself counted, so that a causal query sees the last ``window`` (``window=w`` is
-    ``local_window_size=w - 1`` of jax.nn); ``lengths``: how many keys of each example are real; ``offset``: the
-    position of the first query among the keys, by default 0, for a query that goes on where a cache of keys ends;
-    ``drop``: what is done to the weights before they meet the values, such as ``partial(dropout, key, rate=0.1)``.
+    ``local_window_size=w - 1`` of jax.nn); ``lengths``: how many keys of each example are real,
+    whatever the others hold, also nan; ``offset``: the position of the first query among the keys, by default 0, for a
+    query that goes on where a cache of keys ends; ``drop``: what is done to the weights before they meet the values,
+    such as ``partial(dropout, key, rate=0.1)``.
 
     **Raises** ``ValueError`` for shapes that do not fit, ``TypeError`` for dtypes that do not.
 
@@ -58,12 +61,16 @@ def attention(
     is all you need, 2019; Ainslie et al., GQA: training generalized multi-query transformer models, 2023; Beltagy,
     Peters and Cohan, Longformer, 2020 (the window).
     """
-    _check_attention(query, key, value, lengths, offset)
+    _check_attention(query, key, value)
+    lengths, offset = check_lengths("attention", lengths, key), _check_offset(offset, query.shape[0])
     batch, time, heads, features = query.shape
     keys, kv_heads, out = key.shape[1], key.shape[2], value.shape[-1]
     visible = _visible(query, key, mask, bias, causal, window, lengths, offset)
     if not keys:
         return jnp.zeros((batch, time, heads, out), query.dtype)
+    if lengths is not None:  # a weight of zero times inf or nan would be nan
+        real = (jnp.arange(keys)[None] < lengths[:, None])[:, :, None, None]
+        key, value = jnp.where(real, key, 0), jnp.where(real, value, 0)
     dtype = jnp.promote_types(query.dtype, jnp.float32)
     # Heads beside the batch, so that both products are plain batched ones, and the query heads that share a key head
     # beside time, so that no key is repeated.
@@ -73,7 +80,7 @@ def attention(
     scores = jnp.einsum("btf,bkf->btk", q, k, preferred_element_type=dtype) / math.sqrt(features)
     scores = scores.reshape(batch, heads, time, keys)
     if bias is not None:
-        scores = scores + jnp.where(bias > -jnp.inf, bias, 0).astype(dtype)
+        scores = scores + jnp.where(bias != -jnp.inf, bias, 0).astype(dtype)
     if visible is None:
         weights = jax.nn.softmax(scores)
     else:
@@ -105,7 +112,7 @@ def _visible(
     if bias is not None:
         floating("attention", "bias", bias)
         _check_scores("bias", bias, shape)
-        seen.append(bias > -jnp.inf)
+        seen.append(bias != -jnp.inf)
     places = jnp.arange(shape[3]).reshape(1, 1, 1, shape[3])
     if causal or window is not None:
         start = jnp.zeros(1, jnp.int32) if offset is None else offset
@@ -119,9 +126,7 @@ def _visible(
     return functools.reduce(jnp.logical_and, seen) if seen else None
 
 
-def _check_attention(
-    query: jax.Array, key: jax.Array, value: jax.Array, lengths: jax.Array | None, offset: jax.Array | None
-) -> None:
+def _check_attention(query: jax.Array, key: jax.Array, value: jax.Array) -> None:
     for name, array in (("query", query), ("key", key), ("value", value)):
         floating("attention", name, array)
         if array.ndim != 4:
@@ -134,9 +139,16 @@ def _check_attention(
         raise bad_value("attention", f"value must have shape {key.shape[:3]} and features, as the key", value)
     if not key.shape[2] or heads % key.shape[2]:
         raise bad_value("attention", f"key must have a number of heads that divides the query's {heads}", key)
-    for name, numbers in (("lengths", lengths), ("offset", offset)):
-        if numbers is not None and (numbers.shape != (batch,) or not jnp.issubdtype(numbers.dtype, jnp.integer)):
-            raise bad_value("attention", f"{name} must be integers of shape ({batch},)", numbers)
+
+
+def _check_offset(offset: Any, batch: int) -> jax.Array | None:
+    """The offset as an int32 array, None for none; an error unless it has an integer for each example."""
+    if offset is None:
+        return None
+    values = offset if hasattr(offset, "dtype") else np.asarray(offset)
+    if values.shape != (batch,) or not jnp.issubdtype(values.dtype, jnp.integer):
+        raise bad_value("attention", f"offset must be integers of shape ({batch},)", values)
+    return jnp.asarray(values, jnp.int32)
 
 
 def _check_scores(name: str, array: jax.Array, shape: tuple[int, ...]) -> None:

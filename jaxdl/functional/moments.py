@@ -18,9 +18,15 @@ def check_vectors(call: str, x: jax.Array, **vectors: jax.Array | None) -> None:
 
 
 def check_where(call: str, x: jax.Array, where: jax.Array | None) -> None:
-    """Raise unless the mask meets ``x`` at each position."""
-    if where is not None and (where.ndim != x.ndim or where.shape[-1] != 1):
+    """Raise unless the mask is of booleans and broadcasts to ``x``."""
+    if where is None:
+        return
+    if where.ndim != x.ndim or where.shape[-1] != 1:
         raise bad_value(call, f"where must have {x.ndim} axes, the last of size 1", where)
+    if where.dtype != jnp.bool_:
+        raise bad_value(call, "where must be of booleans", where, "Did you mean where.astype(bool)?")
+    if any(size not in (1, full) for size, full in zip(where.shape, x.shape, strict=True)):
+        raise bad_value(call, f"each axis of where must have size 1 or that of input {describe(x)}", where)
 
 
 def widened(x: jax.Array, where: jax.Array | None = None) -> jax.Array:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxdl.core.checks import floating, positive_int
+from jaxdl.core.checks import floating, fraction, positive, positive_int
 from jaxdl.core.errors import bad_value
 from jaxdl.functional.moments import check_vectors, check_where, moments, normalised, widened
 from jaxdl.functional.shape import along_last
@@ -57,6 +57,8 @@ def batch_norm(
     check_batch_norm("batch_norm", x)
     check_vectors("batch_norm", x, scale=scale, bias=bias, mean=mean, var=var)
     check_where("batch_norm", x, where)
+    fraction("batch_norm", "momentum", momentum)
+    positive("batch_norm", "epsilon", epsilon)
     wide = widened(x, where)
     centre, spread = (along_last(vector.astype(wide.dtype), x.ndim) for vector in (mean, var))
     if train and x.size:
@@ -95,6 +97,7 @@ def layer_norm(
     """
     check_channels("layer_norm", x)
     check_vectors("layer_norm", x, scale=scale, bias=bias)
+    positive("layer_norm", "epsilon", epsilon)
     wide = widened(x)
     mean, var, _ = moments(wide, (x.ndim - 1,))
     return normalised(wide, mean, var, scale, bias, epsilon).astype(x.dtype)
@@ -119,6 +122,7 @@ def rms_norm(x: jax.Array, scale: jax.Array | None = None, *, epsilon: float = 1
     """
     check_channels("rms_norm", x)
     check_vectors("rms_norm", x, scale=scale)
+    positive("rms_norm", "epsilon", epsilon)
     wide = widened(x)
     square = jnp.square(wide).mean(-1, keepdims=True)
     return normalised(wide, None, square, scale, None, epsilon).astype(x.dtype)
@@ -216,6 +220,7 @@ def _group_norm(
 ) -> jax.Array:
     check_vectors(call, x, scale=scale, bias=bias)
     check_where(call, x, where)
+    positive(call, "epsilon", epsilon)
     wide = widened(x, where)
     mean, var, _ = moments(wide, tuple(range(1, x.ndim - 1)), where, groups)
     return normalised(wide, mean, var, scale, bias, epsilon).astype(x.dtype)

@@ -104,7 +104,8 @@ def alibi(heads: int, query_positions: jax.Array, key_positions: jax.Array) -> j
     for name, positions in (("query_positions", query_positions), ("key_positions", key_positions)):
         if positions.ndim != 2 or not jnp.issubdtype(positions.dtype, jnp.integer):
             raise bad_value("alibi", f"{name} must be integers of two axes, (batch, time)", positions)
-    nearness = -jnp.abs(query_positions[:, None, :, None] - key_positions[:, None, None, :])
+    queries, keys = query_positions.astype(jnp.int32), key_positions.astype(jnp.int32)  # unsigned ones would wrap
+    nearness = -jnp.abs(queries[:, None, :, None] - keys[:, None, None, :])
     slopes = jnp.asarray(alibi_slopes(heads)).reshape(1, heads, 1, 1)
     return slopes * nearness.astype(slopes.dtype)
 

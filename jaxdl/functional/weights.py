@@ -51,7 +51,8 @@ def spectral_norm(
     The kernel counts as the matrix ``K: (in, out)`` of its leading axes, flattened, by its last. Each iteration takes
     ``u ← Kᵀ v / ‖Kᵀ v‖``, then ``v ← K u / ‖K u‖``; then ``σ = vᵀ K u``. Norms are at least 1e-12. No gradient goes
     through u and v: that of the kernel is that of ``W / (vᵀ K u)``. So does
-    ``torch.nn.utils.parametrizations.spectral_norm``, where outputs come first (``dim=0``).
+    ``torch.nn.utils.parametrizations.spectral_norm``, where outputs come first (``dim=0``). All is computed in
+    ``promote_types(dtype, float32)``; a kernel of zeros gives zeros (PyTorch nan).
 
     **Shapes** ``kernel: (…, out)``, ``u: (out,)``, ``v: (in,)``, in the product of the leading axes ``->`` the kernel,
     u, v.
@@ -85,7 +86,9 @@ def spectral_norm(
         u = _unit(v @ still)
         v = _unit(still @ u)
     u, v = jax.lax.stop_gradient((u, v))
-    return (kernel / (v @ matrix @ u).astype(kernel.dtype)), u, v
+    sigma = v @ matrix @ u
+    divided = matrix / jnp.where(sigma == 0, 1, sigma)
+    return divided.reshape(kernel.shape).astype(kernel.dtype), u, v
 
 
 def _unit(vector: jax.Array) -> jax.Array:

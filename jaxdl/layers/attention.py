@@ -142,7 +142,7 @@ class _Attention(NamedTuple):
         self, params: Params, memory: Any, places: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """The keys and values of a memory whose positions are ``places``, or count from 0."""
-        array = check_sequence(CALL, memory, "memory")
+        array = _read(memory, "memory")
         key, value = (_split(F.dense(array, **params[name]), self.kv_heads) for name in ("key", "value"))
         return (key if self.rotate is None else self.rotate(key, _from_zero(key) if places is None else places)), value
 
@@ -158,7 +158,7 @@ class _Attention(NamedTuple):
         drop: Callable[[jax.Array], jax.Array] | None = None,
     ) -> jax.Array:
         """What the queries of ``x``, whose positions count from ``start`` or from 0, make of keys and values."""
-        query = _split(F.dense(check_sequence(CALL, x), **params["query"]), self.heads)
+        query = _split(F.dense(_read(x), **params["query"]), self.heads)
         places = _from_zero(query) if start is None else start[:, None] + _from_zero(query)
         if self.rotate is not None:
             query = self.rotate(query, places)
@@ -232,6 +232,12 @@ def _sources(x: Any, ordered: bool) -> tuple[Any, Any]:
         needs = "causal, window, rotate and position_bias are of one sequence, and have no meaning in cross attention"
         raise bad_value(CALL, needs, x, "Did you mean a layer of its own, without them, for (x, memory)?")
     return x
+
+
+def _read(x: Any, name: str = "input") -> jax.Array:
+    """The array under a sequence, zero where it is padded: whatever stands there, also nan, reaches no gradient."""
+    array = check_sequence(CALL, x, name)
+    return jnp.where(x.mask()[:, :, None], array, 0) if isinstance(x, Ragged) else array
 
 
 def _lengths(memory: Any) -> jax.Array | None:

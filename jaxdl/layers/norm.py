@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl import functional as F
-from jaxdl.core import Ragged, bad_value, each_position, layer, positions, stateless
-from jaxdl.core.checks import fraction, positive_int
+from jaxdl.core import Ragged, each_position, layer, positions, stateless
+from jaxdl.core.checks import fraction, positive, positive_int
 from jaxdl.functional.norm import check_batch_norm, check_channels, check_group_norm, check_instance_norm
 from jaxdl.layers.initializers import draw, ones, zeros
 
@@ -48,7 +48,7 @@ def batch_norm(
     **References** Ioffe and Szegedy, Batch normalization, 2015.
     """
     fraction("batch_norm", "momentum", momentum)
-    _positive("batch_norm", epsilon)
+    positive("batch_norm", "epsilon", epsilon)
     statistics_dtype = jnp.promote_types(param_dtype, jnp.float32)
 
     def init(key: jax.Array, x: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -97,7 +97,7 @@ def layer_norm(
 
     **References** Ba, Kiros and Hinton, Layer normalization, 2016.
     """
-    _positive("layer_norm", epsilon)
+    positive("layer_norm", "epsilon", epsilon)
 
     def init(key: jax.Array, x: Any) -> dict[str, Any]:
         check_channels("layer_norm", x)
@@ -127,7 +127,7 @@ def rms_norm(*, epsilon: float = 1e-5, use_scale: bool = True, param_dtype: Any 
 
     **References** Zhang and Sennrich, Root mean square layer normalization, 2019.
     """
-    _positive("rms_norm", epsilon)
+    positive("rms_norm", "epsilon", epsilon)
 
     def init(key: jax.Array, x: Any) -> dict[str, Any]:
         check_channels("rms_norm", x)
@@ -168,7 +168,7 @@ def group_norm(
     **References** Wu and He, Group normalization, 2018.
     """
     positive_int("group_norm", "groups", groups)
-    _positive("group_norm", epsilon)
+    positive("group_norm", "epsilon", epsilon)
 
     def init(key: jax.Array, x: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         array = positions("group_norm", x)
@@ -210,7 +210,7 @@ def instance_norm(
     **References** Ulyanov, Vedaldi and Lempitsky, Instance normalization: the missing ingredient for fast stylization,
     2016.
     """
-    _positive("instance_norm", epsilon)
+    positive("instance_norm", "epsilon", epsilon)
 
     def init(key: jax.Array, x: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         array = positions("instance_norm", x)
@@ -225,11 +225,6 @@ def instance_norm(
         return (Ragged(y, x.lengths) if isinstance(x, Ragged) else y), state
 
     return init, apply
-
-
-def _positive(kind: str, epsilon: float) -> None:
-    if not epsilon > 0:
-        raise bad_value(kind, "epsilon must be positive", epsilon)
 
 
 def _vectors(key: jax.Array, x: jax.Array, dtype: Any, use_scale: bool, use_bias: bool) -> dict[str, jax.Array]:

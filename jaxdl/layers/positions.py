@@ -85,7 +85,8 @@ def learned_positions(
         embedding = params["embedding"]
         if x.shape[1] > length or x.shape[2] != embedding.shape[1]:
             raise bad_value(call, f"input must have shape (batch, up to {length}, {embedding.shape[1]})", x)
-        return x + (embedding[None, : x.shape[1]] if places is None else jnp.take(embedding, places, axis=0))
+        added = embedding[None, : x.shape[1]] if places is None else jnp.take(embedding, places, axis=0)
+        return x + added.astype(x.dtype)
 
     return init, *_placed(call, add, length)
 

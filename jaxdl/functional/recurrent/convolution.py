@@ -6,14 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdl.core.checks import floating
+from jaxdl.core.checks import check_lengths, floating
 from jaxdl.core.errors import bad_value
 from jaxdl.functional.conv import check_conv, conv
 from jaxdl.functional.recurrent.cells import lstm_gates
 from jaxdl.functional.recurrent.steps import (
     batch_first,
     check_carry,
-    check_lengths,
     in_one_dtype,
     plain_scan,
     time_first,

@@ -5,8 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxdl.core.checks import check_lengths
 from jaxdl.core.errors import bad_value
-from jaxdl.functional.recurrent.steps import check_lengths
 
 
 def flip_sequence(x: jax.Array, lengths: Any = None) -> jax.Array:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from jaxdl.core.checks import check_lengths
 from jaxdl.core.errors import bad_value
 from jaxdl.functional.linear import dense
 from jaxdl.functional.recurrent import cells, fast
@@ -15,7 +16,6 @@ from jaxdl.functional.recurrent.steps import (
     batch_first,
     check_carry,
     check_input,
-    check_lengths,
     check_weights,
     in_one_dtype,
     plain_scan,

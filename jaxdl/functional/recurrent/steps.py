@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxdl.core.checks import floating
@@ -45,21 +44,6 @@ def in_one_dtype(x: Any, kernel: Any, *others: Any) -> tuple[Any, ...]:
     """All of them in the dtype that the input's product with its kernel has: the carry's, from step to step."""
     dtype = jnp.promote_types(x.dtype, kernel.dtype)
     return tuple(None if array is None else jnp.asarray(array, dtype) for array in (x, kernel, *others))
-
-
-def check_lengths(call: str, lengths: Any, x: Any) -> jax.Array | None:
-    """The lengths as an array, None for none; an error unless there is one for each sequence, and where the values are
-    at hand, from 0 to the time."""
-    if lengths is None:
-        return None
-    values = lengths if hasattr(lengths, "dtype") else np.asarray(lengths)
-    if values.shape != x.shape[:1] or not jnp.issubdtype(values.dtype, jnp.integer):
-        raise bad_value(call, f"lengths must be integers of shape {tuple(x.shape[:1])}", values)
-    if not isinstance(values, jax.core.Tracer) and values.size:
-        low, high = np.asarray(values).min(), np.asarray(values).max()
-        if low < 0 or high > x.shape[1]:
-            raise bad_value(call, f"lengths must be from 0 to the time, {x.shape[1]}", f"lengths from {low} to {high}")
-    return jnp.asarray(values)
 
 
 def check_carry(call: str, name: str, carry: Any, shape: tuple[int, ...], parts: int, dtype: Any) -> Any:
