@@ -87,6 +87,13 @@ def test_flax_has_the_same_causal_convolution():
     assert_close(F.conv(x, kernel, bias, padding="CAUSAL", dilation=2, strides=2), theirs, np.float32)
 
 
+def test_padding_may_be_an_int_of_numpy():
+    x, kernel = normal((1, 5, 2)), normal((3, 2, 4))
+    for function in (F.conv, F.conv_transpose):
+        found, expected = (function(x, kernel, padding=padding) for padding in (np.int64(1), 1))
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_a_causal_convolution_sees_nothing_later():
     @jax.jit
     @jax.jacobian
@@ -443,6 +450,8 @@ ERRORS = [
     ),
     (lambda: F.conv_transpose(X1, K2), "conv_transpose: kernel must have shape (*window, in / groups, out) with 1"),
     (lambda: F.conv_transpose(X1, K1, padding="CAUSAL"), 'must be "VALID", "SAME", an int or pairs (low, high); got'),
+    (lambda: F.conv(X1, K1, padding=np.array([[1, 1]])), "or 1 pairs (low, high) of such ints; got array([[1, 1]])"),
+    (lambda: F.conv_transpose(X1, K1, padding=np.array([[1, 1]])), "conv_transpose: padding must be"),
     (
         lambda: F.conv_transpose(X1, K1, output_padding=-1),
         "output_padding must be an int of 0 or more, or 1 of them, one for each spatial axis; got -1",

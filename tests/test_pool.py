@@ -23,6 +23,7 @@ from loops import (
     whole,
 )
 
+import jaxdl as dl
 from jaxdl import functional as F
 from jaxdl import layers as L
 
@@ -287,6 +288,28 @@ def test_global_max_pool_of_what_is_masked_is_not_a_number_to_add_up():
     np.testing.assert_array_equal(F.global_max_pool(x), [[3, -np.inf]])
 
 
+@pytest.mark.parametrize("shape", [(3, 5, 2), (3, 5, 4, 2)], ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_global_pools_of_a_ragged_batch_are_those_of_each_sequence_alone(shape, dtype):
+    x, lengths = jnp.asarray(with_ties(shape)[:3] - 5, dtype), (3, 0, 5)
+    batch = dl.Ragged(x, jnp.array(lengths))
+    padded = dl.Ragged(jnp.where(batch.mask(x.ndim), x, jnp.nan), batch.lengths)
+    for layer, function in ((L.global_avg_pool(), F.global_avg_pool), (L.global_max_pool(), F.global_max_pool)):
+        y, (dx,) = value_and_gradients(
+            lambda x, layer=layer: layer.apply({}, {}, dl.Ragged(x, batch.lengths), train=True)[0], padded.x
+        )
+        assert (y.shape, y.dtype) == ((3, 2), dtype)
+        factors = jnp.asarray(weights(y), dtype)
+        for row, n in enumerate(lengths):
+            if not n:
+                assert not y[row].any() and not dx[row].any()
+                continue
+            alone, back = jax.vjp(function, x[row : row + 1, :n])
+            assert_close(y[row], alone[0], dtype)
+            assert_close(dx[row : row + 1, :n], back(factors[row : row + 1])[0], dtype)
+            assert not dx[row, n:].any()
+
+
 # Resizing
 
 
@@ -402,6 +425,9 @@ ERRORS = [
     ),
     (lambda: F.max_pool(X1, 2, dilation=0), "dilation must be a positive int; got 0"),
     (lambda: F.global_max_pool(X1[:, :0]), "global_max_pool: every spatial axis must have at least one element; got"),
+    (lambda: F.global_avg_pool(X1[:, :0]), "global_avg_pool: every spatial axis must have at least one element; got"),
+    (lambda: F.global_avg_pool(X1, where=X1[0] > 0), "global_avg_pool: where must"),
+    (lambda: F.global_max_pool(X1, where=X1 > 0), "global_max_pool: where must"),
     (lambda: F.adaptive_avg_pool(X1[:, :0], 2), "adaptive_avg_pool: every spatial axis must have at least one element"),
     (
         lambda: F.adaptive_max_pool(X2, (1, 2, 3)),

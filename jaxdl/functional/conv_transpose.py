@@ -101,12 +101,13 @@ def _window(
     spread = per_axis(call, "dilation", dilation, rank)
     more = _amounts(output_padding, rank)
     reach = tuple((k - 1) * d + 1 for k, d in zip(size, spread, strict=True))
-    if padding == "CAUSAL":
+    word = padding if isinstance(padding, str) else ""
+    if word == "CAUSAL":
         needs = 'padding must be "VALID", "SAME", an int or pairs (low, high)'
         raise bad_value(call, needs, repr(padding), 'Did you mean "SAME", or ((0, high),)?')
     whole = [n * s for n, s in zip(spatial, steps, strict=True)]
     cut = pad_amounts(call, padding, whole, reach, steps)
-    if padding == "SAME":  # n · stride positions, also where the windows leave gaps between them
+    if word == "SAME":  # n · stride positions, also where the windows leave gaps between them
         more = tuple(m + max(s - r, 0) for m, s, r in zip(more, steps, reach, strict=True))
     window = Window(size, steps, tuple((low, high - m) for (low, high), m in zip(cut, more, strict=True)), spread)
     result = sizes_after(window, spatial)

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -174,10 +174,11 @@ def pad_amounts(
     if word == "SAME":
         totals = [max((math.ceil(n / s) - 1) * s + k - n, 0) for n, k, s in zip(spatial, reach, strides, strict=True)]
         return tuple((total // 2, total - total // 2) for total in totals)
-    if is_int(padding) and int(padding) >= 0:  # type: ignore[arg-type]
-        return ((int(padding), int(padding)),) * rank  # type: ignore[arg-type]
-    if _pairs(padding, rank):
-        return tuple((int(low), int(high)) for low, high in padding)  # type: ignore[union-attr]
+    given: Any = padding
+    if is_int(given) and given >= 0:
+        return ((int(given), int(given)),) * rank
+    if _pairs(given, rank):
+        return tuple((int(low), int(high)) for low, high in given)
     needs = f'padding must be "VALID", "SAME", "CAUSAL", an int of 0 or more, or {rank} pairs (low, high) of such ints'
     raise bad_value(call, needs, repr(padding))
 
