@@ -87,6 +87,13 @@ def test_flax_has_the_same_causal_convolution():
     assert_close(F.conv(x, kernel, bias, padding="CAUSAL", dilation=2, strides=2), theirs, np.float32)
 
 
+def test_padding_may_be_an_int_of_numpy():
+    x, kernel = normal((1, 5, 2)), normal((3, 2, 4))
+    for function in (F.conv, F.conv_transpose):
+        found, expected = (function(x, kernel, padding=padding) for padding in (np.int64(1), 1))
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_a_causal_convolution_sees_nothing_later():
     @jax.jit
     @jax.jacobian
@@ -443,6 +450,8 @@ ERRORS = [
     ),
     (lambda: F.conv_transpose(X1, K2), "conv_transpose: kernel must have shape (*window, in / groups, out) with 1"),
     (lambda: F.conv_transpose(X1, K1, padding="CAUSAL"), 'must be "VALID", "SAME", an int or pairs (low, high); got'),
+    (lambda: F.conv(X1, K1, padding=np.array([[1, 1]])), "or 1 pairs (low, high) of such ints; got array([[1, 1]])"),
+    (lambda: F.conv_transpose(X1, K1, padding=np.array([[1, 1]])), "conv_transpose: padding must be"),
     (
         lambda: F.conv_transpose(X1, K1, output_padding=-1),
         "output_padding must be an int of 0 or more, or 1 of them, one for each spatial axis; got -1",
@@ -482,3 +491,26 @@ def test_integers_are_refused(function):
     for whole in (partial(F.patches, window=2), partial(F.fold, window=2, spatial=6)):
         with pytest.raises(TypeError, match="input must be a floating array"):
             whole(jnp.ones((1, 5, 2), jnp.int32))
+
+
+# Large windows
+
+LARGE = {
+    "1-D": (F.conv, (2, 420, 1), (400, 1, 3), {"strides": 10}),
+    "2-D apart": (F.conv, (1, 32, 40, 2), (16, 16, 2, 3), {"strides": 16}),
+    "3-D": (F.conv, (1, 8, 7, 6, 1), (6, 6, 6, 1, 2), {}),
+    "grouped": (F.conv, (1, 20, 20, 4), (13, 13, 2, 4), {"groups": 2, "padding": "SAME"}),
+    "depthwise": (F.depthwise_conv, (1, 33, 32, 2), (31, 31, 1, 4), {}),
+    "depthwise apart": (F.depthwise_conv, (1, 26, 26, 2), (13, 13, 1, 2), {"strides": 13}),
+    "transpose": (F.conv_transpose, (1, 4, 3, 2), (13, 12, 2, 3), {"strides": 2}),
+    "transpose apart": (F.conv_transpose, (1, 2, 3, 4), (16, 12, 2, 4), {"strides": (16, 12), "groups": 2}),
+}
+
+
+@pytest.mark.parametrize(("function", "shape", "kernel_shape", "options"), LARGE.values(), ids=LARGE)
+def test_programs_do_not_grow_with_the_window_and_give_what_lax_gives(function, shape, kernel_shape, options):
+    x, kernel = normal(shape, 1, np.float32), normal(kernel_shape, 2, np.float32)
+    auto, plain = (partial(function, **options, method=method) for method in ("auto", "lax"))
+    program = jax.make_jaxpr(jax.grad(lambda *args: jnp.sum(auto(*args) ** 2), argnums=(0, 1)))(x, kernel)
+    assert str(program).count("\n") < 400
+    assert_all_close(value_and_gradients(auto, x, kernel), value_and_gradients(plain, x, kernel), np.float32)

@@ -295,3 +295,9 @@ def test_layers_check_their_inputs():
         L.dropout(0.5).apply({}, {}, jnp.ones(3), train=True)
     with pytest.raises(TypeError, match="train must be True or False; got 1"):
         L.dropout(0.5).apply({}, {}, jnp.ones(3), train=1)
+
+
+def test_the_mask_of_a_ragged_batch_has_as_many_axes_as_asked_for():
+    batch = dl.Ragged(jnp.ones((2, 3, 4, 5)), jnp.array([2, 0]))
+    assert batch.mask().tolist() == [[True, True, False], [False] * 3]
+    np.testing.assert_array_equal(batch.mask(4), batch.mask()[..., None, None])

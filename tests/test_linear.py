@@ -115,7 +115,9 @@ def test_shapes_of_an_empty_batch_and_what_they_hold():
         np.testing.assert_array_equal(padded, np.pad(x, ((0, 0), (2, 1), (0, 0)), mode=mode))
         np.testing.assert_array_equal(one(L.crop([(2, 1)]), padded), x)
     assert one(L.pad(1, value=7.0), x)[0, 0].tolist() == [7.0] * 4
-    assert one(L.crop(((1, 2),)), x).shape == (2, 0, 4)
+    assert one(L.crop(((1, 1),)), x).shape == (2, 1, 4)
+    assert one(L.crop(0), x[:, :0]).shape == (2, 0, 4)
+    assert one(L.pad(0, mode="reflect"), x[:, :0]).shape == (2, 0, 4)
 
 
 # Activations
@@ -355,7 +357,17 @@ ERRORS = [
         "must be an int or 1 entries, one for",
     ),
     (
-        lambda: dl.core.build(L.crop(2), KEY, jnp.ones((1, 3, 1))),
+        lambda: L.pad(1, mode="edge", value=5.0),
+        ValueError,
+        'value is for mode="constant": mode="edge" takes entries of the input; got 5.0',
+    ),
+    (
+        lambda: dl.core.build(L.pad(1, mode="reflect"), KEY, jnp.ones((1, 0, 1))),
+        ValueError,
+        'mode="reflect" needs at least one entry along an axis that it makes longer; got float32[1,0,1]',
+    ),
+    (
+        lambda: dl.core.build(L.crop(2), KEY, jnp.ones((1, 4, 1))),
         ValueError,
         "widths ((2, 2),) must leave something of",
     ),

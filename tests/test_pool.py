@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import tracemalloc
 from functools import partial
 
 import jax
@@ -22,6 +23,7 @@ from loops import (
     whole,
 )
 
+import jaxdl as dl
 from jaxdl import functional as F
 from jaxdl import layers as L
 
@@ -90,6 +92,97 @@ def test_a_large_window_goes_through_lax_and_ties_stay_with_the_first():
     expected, expected_dx = max_pool_loop(x, (9, 9), (1, 1), "VALID", weights(y))
     np.testing.assert_array_equal(y, expected)
     assert_close(dx, expected_dx, np.float32)
+
+
+LARGE = {
+    "max_pool apart": (partial(F.max_pool, window=32), (1, 64, 70, 1)),
+    "max_pool with gaps": (partial(F.max_pool, window=9, strides=2, dilation=2), (1, 21, 19, 1)),
+    "max_pool with gaps, lax": (partial(F.max_pool, window=9, dilation=2, method="lax"), (1, 21, 19, 1)),
+    "adaptive_max_pool": (partial(F.adaptive_max_pool, output_size=1), (2, 48, 48, 1)),
+    "patches": (partial(F.patches, window=31), (1, 40, 33, 1)),
+    "patches apart": (partial(F.patches, window=16, strides=16), (1, 40, 33, 2)),
+    "fold": (partial(F.fold, window=(12, 13), spatial=(13, 15)), (1, 2, 3, 12 * 13)),
+}
+
+
+@pytest.mark.parametrize(("function", "shape"), LARGE.values(), ids=LARGE)
+def test_programs_do_not_grow_with_the_window(function, shape):
+    program = jax.make_jaxpr(jax.grad(lambda x: jnp.sum(function(x) ** 2)))(jnp.ones(shape))
+    assert str(program).count("\n") < 250
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "options"),
+    [
+        ((2, 20, 2), (9,), {}),
+        ((1, 19, 10, 2), (9, 9), {}),
+        ((1, 9, 10, 11, 1), (4, 5, 5), {}),
+        ((1, 18, 17, 1), (9, 8), {"dilation": 2, "strides": 1}),
+        ((1, 13, 20, 1), (5, 13), {"dilation": (3, 1), "strides": (2, 3), "padding": ((2, 0), (3, 4))}),
+        ((0, 18, 9, 1), (9, 9), {}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("method", METHODS)
+def test_large_windows_equal_the_loop_and_the_first_of_equals_takes_the_gradient(shape, size, options, method):
+    x = with_ties(shape)
+    y, (dx,) = value_and_gradients(partial(F.max_pool, window=size, method=method, **options), x)
+    expected, expected_dx = max_pool_loop(x, size, **for_loop(size, options), dy=weights(y))
+    np.testing.assert_array_equal(y, expected)
+    assert_close(dx, expected_dx, np.float32)
+
+
+def test_a_tie_of_large_windows_that_are_nan_stays_within_them():
+    x = jnp.full((1, 18, 9, 1), jnp.nan)
+    y, dx = jax.value_and_grad(lambda x: F.max_pool(x, 9)[0, 0, 0, 0])(x)
+    assert np.isnan(y)
+    assert (float(jnp.sum(dx)), float(jnp.abs(dx[:, 9:]).sum())) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "window", "options"),
+    [
+        ((2, 150, 3), 140, {"strides": 3}),
+        ((1, 30, 26, 2), (12, 11), {"strides": (12, 11)}),
+        ((1, 20, 13, 2), (13, 11), {"dilation": (1, 2), "padding": "SAME", "strides": (3, 2)}),
+    ],
+    ids=str,
+)
+def test_patches_of_large_windows_are_the_slices_and_fold_is_the_transpose(monkeypatch, shape, window, options):
+    x = normal(shape, 3, np.float32)
+    large = partial(F.patches, window=window, **options)
+    y, (dx,) = value_and_gradients(large, x)
+    folded = F.fold(jnp.asarray(weights(y), jnp.float32), window, shape[1:-1], **options)
+    monkeypatch.setattr("jaxdl.functional.window.SLICES_LIMIT", 1000)
+    expected, (expected_dx,) = value_and_gradients(large, x)
+    np.testing.assert_array_equal(y, expected)
+    assert_close(dx, expected_dx, np.float32)
+    assert_close(folded, expected_dx, np.float32)
+
+
+def test_the_check_of_padding_does_not_look_at_each_element_of_each_window():
+    x = jax.ShapeDtypeStruct((1, 100_000, 1), jnp.float32)
+    tracemalloc.start()
+    for padding in ("VALID", "SAME"):
+        jax.eval_shape(partial(F.avg_pool, window=1000, strides=1, padding=padding), x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6  # 100,000 positions × 1,000 elements are 800 MB
+
+
+@given(st.integers(1, 6), st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), *[st.integers(0, 7)] * 2)
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+def test_padding_is_refused_just_where_a_window_sees_nothing(n, size, stride, spread, low, high):
+    first = np.arange(0, n + low + high - (size - 1) * spread, stride) - low
+    seen = first[:, None] + np.arange(size) * spread
+    sees = ((seen >= 0) & (seen < n)).any(1).all() and len(first) > 0
+    options = {"strides": stride, "padding": ((low, high),), "dilation": spread}
+    try:
+        jax.eval_shape(partial(F.avg_pool, window=size, **options), jax.ShapeDtypeStruct((1, n, 1), jnp.float32))
+    except ValueError:
+        assert not sees
+    else:
+        assert sees
 
 
 @pytest.mark.parametrize(("dilation", "expected"), [(1, "select_and_scatter"), (2, "stablehlo.select")])
@@ -193,6 +286,28 @@ def test_global_max_pool_gives_a_tie_to_the_first(shape):
 def test_global_max_pool_of_what_is_masked_is_not_a_number_to_add_up():
     x = jnp.array([[-jnp.inf, -jnp.inf], [3.0, -jnp.inf]]).reshape(1, 2, 2)
     np.testing.assert_array_equal(F.global_max_pool(x), [[3, -np.inf]])
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 2), (3, 5, 4, 2)], ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_global_pools_of_a_ragged_batch_are_those_of_each_sequence_alone(shape, dtype):
+    x, lengths = jnp.asarray(with_ties(shape)[:3] - 5, dtype), (3, 0, 5)
+    batch = dl.Ragged(x, jnp.array(lengths))
+    padded = dl.Ragged(jnp.where(batch.mask(x.ndim), x, jnp.nan), batch.lengths)
+    for layer, function in ((L.global_avg_pool(), F.global_avg_pool), (L.global_max_pool(), F.global_max_pool)):
+        y, (dx,) = value_and_gradients(
+            lambda x, layer=layer: layer.apply({}, {}, dl.Ragged(x, batch.lengths), train=True)[0], padded.x
+        )
+        assert (y.shape, y.dtype) == ((3, 2), dtype)
+        factors = jnp.asarray(weights(y), dtype)
+        for row, n in enumerate(lengths):
+            if not n:
+                assert not y[row].any() and not dx[row].any()
+                continue
+            alone, back = jax.vjp(function, x[row : row + 1, :n])
+            assert_close(y[row], alone[0], dtype)
+            assert_close(dx[row : row + 1, :n], back(factors[row : row + 1])[0], dtype)
+            assert not dx[row, n:].any()
 
 
 # Resizing
@@ -310,6 +425,9 @@ ERRORS = [
     ),
     (lambda: F.max_pool(X1, 2, dilation=0), "dilation must be a positive int; got 0"),
     (lambda: F.global_max_pool(X1[:, :0]), "global_max_pool: every spatial axis must have at least one element; got"),
+    (lambda: F.global_avg_pool(X1[:, :0]), "global_avg_pool: every spatial axis must have at least one element; got"),
+    (lambda: F.global_avg_pool(X1, where=X1[0] > 0), "global_avg_pool: where must"),
+    (lambda: F.global_max_pool(X1, where=X1 > 0), "global_max_pool: where must"),
     (lambda: F.adaptive_avg_pool(X1[:, :0], 2), "adaptive_avg_pool: every spatial axis must have at least one element"),
     (
         lambda: F.adaptive_max_pool(X2, (1, 2, 3)),

@@ -100,6 +100,8 @@ ROWS = [
     Row("max_pool_dilated", lambda: L.max_pool(2, strides=1, dilation=2, padding=1), (2, 5, 4, 2)),
     Row("global_avg_pool", lambda: L.global_avg_pool(), (2, 3, 4, 5)),
     Row("global_max_pool", lambda: L.global_max_pool(), (2, 3, 4, 3)),
+    Row("global_avg_pool_ragged", lambda: L.global_avg_pool(), (2, 5, 3), ragged=True),
+    Row("global_max_pool_ragged", lambda: L.global_max_pool(), (2, 5, 3), ragged=True),
     Row("adaptive_avg_pool", lambda: L.adaptive_avg_pool(3), (2, 5, 2)),
     Row("adaptive_max_pool", lambda: L.adaptive_max_pool((3, 2)), (2, 5, 3, 2)),
     Row("upsample", lambda: L.upsample((3, 2), interpolation="linear"), (2, 3, 4, 2)),

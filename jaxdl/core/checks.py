@@ -66,6 +66,13 @@ def sizes(call: str, name: str, value: int | Sequence[int]) -> int | tuple[int, 
     return positive_int(call, name, value)
 
 
+def window_sizes(call: str, **values: int | Sequence[int] | None) -> None:
+    """Raise unless each is an int or ints, all positive; None stands for a default."""
+    for name, value in values.items():
+        if value is not None:
+            sizes(call, name, value)
+
+
 def floating(call: str, name: str, x: Any) -> None:
     """Raise unless ``x`` is an array (or a spec) of a floating dtype."""
     if not hasattr(x, "dtype") or not hasattr(x, "shape"):

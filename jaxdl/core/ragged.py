@@ -26,6 +26,7 @@ class Ragged:
     x: Any
     lengths: Any
 
-    def mask(self) -> jax.Array:
-        """True where a position is real: ``(batch, time)``."""
-        return jnp.arange(self.x.shape[1])[None] < jnp.asarray(self.lengths)[:, None]
+    def mask(self, ndim: int = 2) -> jax.Array:
+        """True where a position is real: ``(batch, time)``, then axes of size 1 up to ``ndim`` in all."""
+        real = jnp.arange(self.x.shape[1])[None] < jnp.asarray(self.lengths)[:, None]
+        return real.reshape(*real.shape, *(1,) * (ndim - 2))

@@ -9,14 +9,21 @@ from jax import lax
 
 from jaxdl.core.checks import per_axis
 from jaxdl.core.errors import bad_value
+from jaxdl.functional.moments import check_where
 from jaxdl.functional.pool import avg_pool, check_pool, max_pool
 from jaxdl.functional.window import Sizes
 
 
-def global_avg_pool(x: jax.Array) -> jax.Array:
+def global_avg_pool(x: jax.Array, *, where: jax.Array | None = None) -> jax.Array:
     """The mean over all spatial axes, accumulated in ``promote_types(x.dtype, float32)``.
 
     **Shapes** ``x: (batch, *spatial, channels) -> (batch, channels)``.
+
+    **Args** ``where``: booleans with an axis for each of ``x``'s, the last of size 1: the positions that count. An
+    example without such a position has a mean of zeros.
+
+    **Raises** ``ValueError`` for a wrong rank, a spatial axis of size 0 or a mask that does not fit, ``TypeError`` for
+    an input that is not floating.
 
     Example:
         >>> import jax.numpy as jnp
@@ -25,18 +32,22 @@ def global_avg_pool(x: jax.Array) -> jax.Array:
 
     **References** Lin, Chen and Yan, Network in network, 2013.
     """
-    check_pool("global_avg_pool", x)
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
-    return jnp.mean(x, axis=tuple(range(1, x.ndim - 1)), dtype=dtype).astype(x.dtype)
+    _check_global("global_avg_pool", x, where)
+    axes, dtype = tuple(range(1, x.ndim - 1)), jnp.promote_types(x.dtype, jnp.float32)
+    if where is None:
+        return jnp.mean(x, axes, dtype).astype(x.dtype)
+    count = jnp.broadcast_to(where, (*x.shape[:-1], 1)).sum(axes, dtype=dtype)
+    return (jnp.where(where, x, 0).sum(axes, dtype=dtype) / jnp.maximum(count, 1)).astype(x.dtype)
 
 
-def global_max_pool(x: jax.Array) -> jax.Array:
+def global_max_pool(x: jax.Array, *, where: jax.Array | None = None) -> jax.Array:
     """The largest value over all spatial axes; on ties the first, row by row, takes the whole gradient.
 
     **Shapes** ``x: (batch, *spatial, channels) -> (batch, channels)``.
 
-    **Raises** ``ValueError`` for a wrong rank or a spatial axis of size 0, ``TypeError`` for an input that is not
-    floating.
+    **Args** ``where``: as in :func:`global_avg_pool`; an example without a position that counts gives zeros.
+
+    **Raises** as in :func:`global_avg_pool`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -45,10 +56,12 @@ def global_max_pool(x: jax.Array) -> jax.Array:
 
     **References** Oquab, Bottou, Laptev and Sivic, Is object localization for free?, 2015.
     """
-    check_pool("global_max_pool", x)
-    _check_some("global_max_pool", x)
-    flat = lax.collapse(x, 1, x.ndim - 1)
-    return _first_max(flat, 1)[:, 0]
+    _check_global("global_max_pool", x, where)
+    if where is None:
+        return _first_max(lax.collapse(x, 1, x.ndim - 1), 1)[:, 0]
+    some = where.any(tuple(range(1, x.ndim - 1)))
+    low = jnp.where(where, x, -jnp.inf)
+    return jnp.where(some, _first_max(lax.collapse(low, 1, x.ndim - 1), 1)[:, 0], 0)
 
 
 def adaptive_avg_pool(x: jax.Array, output_size: Sizes) -> jax.Array:
@@ -101,6 +114,12 @@ def _output_sizes(call: str, x: jax.Array, output_size: Sizes) -> tuple[int, ...
     check_pool(call, x)
     _check_some(call, x)
     return per_axis(call, "output_size", output_size, len(x.shape) - 2)
+
+
+def _check_global(call: str, x: jax.Array, where: jax.Array | None) -> None:
+    check_pool(call, x)
+    _check_some(call, x)
+    check_where(call, x, where)
 
 
 def _check_some(call: str, x: jax.Array) -> None:

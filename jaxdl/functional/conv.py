@@ -12,7 +12,7 @@ from jaxdl.core.checks import floating, positive_int
 from jaxdl.core.errors import bad_value, describe
 from jaxdl.functional.forms import LAX, LEADING_TAPS, PATCHES, SHIFTED, Plan, planned
 from jaxdl.functional.shape import along_last
-from jaxdl.functional.window import Method, Padding, Sizes, Window, check_spatial, make_window
+from jaxdl.functional.window import SLICES_LIMIT, Method, Padding, Sizes, Window, check_spatial, make_window
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
@@ -20,13 +20,17 @@ PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 # kernel's gradient through lax.conv costs 3 to 90 times that of patches times a product, over all shapes tried; the
 # forward pass alone is as fast through lax in one and two dimensions, and up to 10 times slower in three. With
 # groups, both gradients take lax 3 to 14 times as long as patches of each group do, and, where each input channel is
-# alone, 1.4 to 160 times as long as shifted inputs do.
+# alone, 1.4 to 160 times as long as shifted inputs do. Forms of slices are for windows of not too many elements; where
+# windows lie apart, patches are a reshape.
 PATCHES_LIMIT_BYTES = 1 << 30
 
 
 def _plan(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> Plan:
     elsewhere = LAX if window.rank <= 3 else LEADING_TAPS  # cuDNN convolves at most three axes
-    if groups > 1 and kernel.shape[-2] == 1:
+    each_alone, many = groups > 1 and kernel.shape[-2] == 1, math.prod(window.size) > SLICES_LIMIT
+    if many and (each_alone or not window.apart):
+        return Plan(window, groups, LAX, LAX, elsewhere)
+    if each_alone:
         return Plan(window, groups, SHIFTED, SHIFTED, elsewhere)
     positions = math.prod(window.positions(x.shape[1:-1]))
     patches_bytes = x.shape[0] * positions * math.prod(window.size) * x.shape[-1] * x.dtype.itemsize

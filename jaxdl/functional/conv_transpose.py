@@ -13,7 +13,7 @@ from jaxdl.core.errors import bad_value
 from jaxdl.functional.conv import PATCHES_LIMIT_BYTES, check_kernel
 from jaxdl.functional.forms import Form, Plan, by_group, planned, rows
 from jaxdl.functional.shape import along_last
-from jaxdl.functional.window import Method, Padding, Sizes, Window, pad_amounts
+from jaxdl.functional.window import SLICES_LIMIT, Method, Padding, Sizes, Window, pad_amounts
 
 
 def conv_transpose(
@@ -76,7 +76,8 @@ def _plan(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> Plan:
     """
     stamps_bytes = math.prod(x.shape[:-1]) * math.prod(kernel.shape[:-2]) * kernel.shape[-1] * x.dtype.itemsize
     elsewhere = LAX if window.rank <= 3 else STAMPS  # cuDNN convolves at most three axes
-    if stamps_bytes > PATCHES_LIMIT_BYTES:
+    many = math.prod(window.size) > SLICES_LIMIT and not window.apart
+    if many or stamps_bytes > PATCHES_LIMIT_BYTES:
         return Plan(window, groups, LAX, LAX, elsewhere)
     on_cpu = LAX_FORWARD if window.rank < 3 and groups == 1 else STAMPS
     return Plan(window, groups, on_cpu, on_cpu, elsewhere)
@@ -100,12 +101,13 @@ def _window(
     spread = per_axis(call, "dilation", dilation, rank)
     more = _amounts(output_padding, rank)
     reach = tuple((k - 1) * d + 1 for k, d in zip(size, spread, strict=True))
-    if padding == "CAUSAL":
+    word = padding if isinstance(padding, str) else ""
+    if word == "CAUSAL":
         needs = 'padding must be "VALID", "SAME", an int or pairs (low, high)'
         raise bad_value(call, needs, repr(padding), 'Did you mean "SAME", or ((0, high),)?')
     whole = [n * s for n, s in zip(spatial, steps, strict=True)]
     cut = pad_amounts(call, padding, whole, reach, steps)
-    if padding == "SAME":  # n · stride positions, also where the windows leave gaps between them
+    if word == "SAME":  # n · stride positions, also where the windows leave gaps between them
         more = tuple(m + max(s - r, 0) for m, s, r in zip(more, steps, reach, strict=True))
     window = Window(size, steps, tuple((low, high - m) for (low, high), m in zip(cut, more, strict=True)), spread)
     result = sizes_after(window, spatial)

@@ -37,7 +37,8 @@ def max_pool(
     """The largest value in each window, channel by channel. Padding never wins.
 
     On ties the first element of the window, row by row, takes the whole gradient, as in PyTorch and in
-    ``lax.reduce_window``.
+    ``lax.reduce_window``. Padding is -inf, and so it ties in a window where nothing is above that: there, as in
+    ``lax.reduce_window``, the gradient of the input may be lost to it.
 
     **Shapes** ``x: (batch, *spatial, channels) -> (batch, *positions, channels)``.
 
@@ -63,10 +64,10 @@ def max_pool(
     frame = _frame("max_pool", x, window, strides, padding, dilation)
     if method == "lax":
         return _argmax_pool(frame, x) if _dilated(frame) else _lax_max_pool(frame, x)
-    if frame.strides == frame.size and not _dilated(frame) and not any(map(any, frame.padding)):
+    if frame.apart:
         return _max_pool_apart(frame, x)
-    if math.prod(frame.size) > TAPS_LIMIT and not _dilated(frame):
-        return _lax_max_pool(frame, x)
+    if math.prod(frame.size) > TAPS_LIMIT:
+        return _argmax_pool(frame, x) if _dilated(frame) else _lax_max_pool(frame, x)
     return _max_pool(frame, x)
 
 
@@ -111,14 +112,15 @@ def avg_pool(
 
 def _frame(call: str, x: jax.Array, window: Sizes, strides: Sizes | None, padding: Padding, dilation: Sizes) -> Window:
     frame = make_window(call, x.shape[1:-1], window, window if strides is None else strides, padding, dilation)
-    for n, (low, high), reach, stride, spread in zip(
-        x.shape[1:-1], frame.padding, frame.reach, frame.strides, frame.dilation, strict=True
-    ):
-        first = np.arange(0, n + low + high - reach + 1, stride) - low
-        seen = first[:, None] + np.arange(0, reach, spread)[None]
-        if not ((seen >= 0) & (seen < n)).any(axis=1).all():
+    axes = zip(x.shape[1:-1], frame.padding, frame.positions(x.shape[1:-1]), strict=True)
+    for axis, (n, (low, high), count) in enumerate(axes):
+        if not low and not high:
+            continue
+        first = np.arange(count) * frame.strides[axis] - low
+        met = np.where(first < 0, first % frame.dilation[axis], first)  # the first that is not in the padding before
+        if not ((met < n) & (met - first < frame.reach[axis])).all():
             needs = f"padding must be less than the window {frame.size}, or a window sees nothing"
-            if frame.dilation != (1,) * frame.rank:
+            if _dilated(frame):
                 needs += f" (with dilation {frame.dilation}, in its gaps as well)"
             raise bad_value(call, needs, repr(padding))
     return frame
@@ -142,8 +144,16 @@ def _lax_max_pool(frame: Window, x: jax.Array) -> jax.Array:
 
 
 def _argmax_pool(frame: Window, x: jax.Array) -> jax.Array:
-    taps = jnp.stack(list(frame.taps(frame.pad(x, -np.inf))))
-    return jnp.take_along_axis(taps, jnp.argmax(taps, axis=0, keepdims=True), axis=0)[0]
+    """Like ``reduce_window``, with a derivative for windows with gaps; what flows to one input is summed wide."""
+    met = frame.within(frame.pad(x.astype(jnp.promote_types(x.dtype, jnp.float32)), -np.inf))
+    taps = jnp.moveaxis(met, _inside(frame), tuple(range(frame.rank)))
+    taps = taps.reshape(math.prod(frame.size), *taps.shape[frame.rank :])
+    return jnp.take_along_axis(taps, jnp.argmax(taps, axis=0, keepdims=True), axis=0)[0].astype(x.dtype)
+
+
+def _inside(frame: Window) -> tuple[int, ...]:
+    """The axes of ``frame.within(x)`` that lie within windows."""
+    return tuple(range(2, 2 * frame.rank + 1, 2))
 
 
 def _winner(taps: Sequence[jax.Array], y: jax.Array) -> jax.Array:
@@ -196,6 +206,8 @@ _max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _max_pool_apart(frame: Window, x: jax.Array) -> jax.Array:
     """Windows that do not overlap: the gradient of ``reduce_window`` is serial on CPU, that of slices is not."""
+    if math.prod(frame.size) > TAPS_LIMIT:
+        return jnp.max(frame.within(x), _inside(frame))
     return functools.reduce(jnp.maximum, frame.taps(x))
 
 
@@ -206,14 +218,18 @@ def _max_pool_apart_forward(frame: Window, x: jax.Array) -> tuple[jax.Array, tup
 
 def _max_pool_apart_backward(frame: Window, saved: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array]:
     x, y = saved
-    winner = _winner(list(frame.taps(x)), y)
+    inside, last = _inside(frame), math.prod(frame.size) - 1
     # Every input lies in at most one window, so dx is dy spread over its window, kept where the winner sits.
     spread = [1] * (2 * frame.rank + 2)
-    for axis, size in enumerate(frame.size):
-        spread[2 * axis + 2] = size
-    order = jnp.arange(math.prod(frame.size), dtype=jnp.int32).reshape(spread)
-    inner = tuple(2 * axis + 2 for axis in range(frame.rank))
-    dx = jnp.where(jnp.expand_dims(winner, inner) == order, jnp.expand_dims(dy, inner), 0)
+    for axis, size in zip(inside, frame.size, strict=True):
+        spread[axis] = size
+    order = jnp.arange(last + 1, dtype=jnp.int32).reshape(spread)
+    if last < TAPS_LIMIT:
+        winner = jnp.expand_dims(_winner(list(frame.taps(x)), y), inside)
+    else:
+        won = frame.within(x) == jnp.expand_dims(y, inside)
+        winner = jnp.min(jnp.where(won, order, last), inside, keepdims=True)
+    dx = jnp.where(winner == order, jnp.expand_dims(dy, inside), 0)
     covered = [n * size for n, size in zip(y.shape[1:-1], frame.size, strict=True)]
     dx = dx.reshape(x.shape[0], *covered, x.shape[-1])
     rest = [(0, n - c, 0) for n, c in zip(x.shape[1:-1], covered, strict=True)]

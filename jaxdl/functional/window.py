@@ -4,10 +4,11 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxdl.core.checks import is_int, per_axis
@@ -16,6 +17,10 @@ from jaxdl.core.errors import bad_value
 Method = Literal["auto", "lax"]
 Sizes = int | Sequence[int]
 Padding = Literal["SAME", "VALID", "CAUSAL"] | int | Sequence[tuple[int, int]]
+
+# Slices are unrolled, and the time to compile grows with their number (30 s for the gradient of a window of 31 × 31):
+# no form may be made of more. 11 × 11, the widest window of the known networks, is within.
+SLICES_LIMIT = 128
 
 
 @dataclass(frozen=True)
@@ -73,9 +78,36 @@ class Window:
                 (1, *self.strides, 1),
             )
 
+    @property
+    def apart(self) -> bool:
+        """Whether the windows lie side by side over the input as it is: each input is in at most one of them."""
+        return self.strides == self.size and not any(map(any, self.padding)) and max(self.dilation) == 1
+
+    def within(self, padded: jax.Array) -> jax.Array:
+        """What :meth:`taps` gives, in one array ``(batch, positions, size, positions, size, …, channels)``.
+
+        Made of no slices, whatever the size of the window: a reshape where windows are apart, else a gather.
+        """
+        count = Window(self.size, self.strides, ((0, 0),) * self.rank, self.dilation).positions(padded.shape[1:-1])
+        if self.apart:
+            covered = [n * size for n, size in zip(count, self.size, strict=True)]
+            x = padded[(slice(None), *map(slice, covered))]
+            pairs = itertools.chain.from_iterable(zip(count, self.size, strict=True))
+            return x.reshape(padded.shape[0], *pairs, padded.shape[-1])
+        axes = zip(count, self.size, self.strides, self.dilation, strict=True)
+        for axis, (n, size, stride, spread) in reversed(list(enumerate(axes, start=1))):
+            at = np.arange(n)[:, None] * stride + np.arange(size) * spread
+            padded = jnp.take(padded, at, axis=axis, mode="clip")
+        return padded
+
     def patches(self, x: jax.Array) -> jax.Array:
         """The inputs that the window meets at each position, ``(batch, *positions, taps · channels)``, tap by tap."""
-        return jnp.concatenate(list(self.taps(self.pad(x))), axis=-1)
+        if math.prod(self.size) <= SLICES_LIMIT:
+            return jnp.concatenate(list(self.taps(self.pad(x))), axis=-1)
+        met = self.within(self.pad(x))
+        at, inside = range(1, 2 * self.rank, 2), range(2, 2 * self.rank + 1, 2)
+        met = met.transpose(0, *at, *inside, met.ndim - 1)
+        return met.reshape(*met.shape[: self.rank + 1], math.prod(self.size) * x.shape[-1])
 
     def place(self, taps: Sequence[jax.Array], spatial: Sequence[int]) -> jax.Array:
         """The transpose of :meth:`taps` of the padded input: each input is the sum of its places.
@@ -89,7 +121,12 @@ class Window:
 
     def fold(self, patches: jax.Array, spatial: Sequence[int]) -> jax.Array:
         """The transpose of :meth:`patches`."""
-        return self.place(jnp.split(patches, math.prod(self.size), axis=-1), spatial)
+        count = math.prod(self.size)
+        if count <= SLICES_LIMIT:
+            return self.place(jnp.split(patches, count, axis=-1), spatial)
+        wide = jnp.promote_types(patches.dtype, jnp.float32)
+        spec = jax.ShapeDtypeStruct((patches.shape[0], *spatial, patches.shape[-1] // count), wide)
+        return jax.linear_transpose(self.patches, spec)(patches.astype(wide))[0].astype(patches.dtype)
 
 
 def make_window(
@@ -126,20 +163,22 @@ def pad_amounts(
     ``"CAUSAL"`` as many, all padding at the low end, so that no position sees a later one.
     """
     rank = len(spatial)
-    if padding == "VALID":
+    word = padding if isinstance(padding, str) else ""  # an array compares element by element
+    if word == "VALID":
         return ((0, 0),) * rank
-    if padding == "CAUSAL":
+    if word == "CAUSAL":
         if rank != 1:
             needs = 'padding="CAUSAL" is for one spatial axis, as in Keras and Flax'
             raise bad_value(call, needs, f"{rank} spatial axes", "Did you mean pairs (low, high) for each axis?")
         return ((reach[0] - 1, 0),)
-    if padding == "SAME":
+    if word == "SAME":
         totals = [max((math.ceil(n / s) - 1) * s + k - n, 0) for n, k, s in zip(spatial, reach, strides, strict=True)]
         return tuple((total // 2, total - total // 2) for total in totals)
-    if isinstance(padding, int) and is_int(padding) and padding >= 0:
-        return ((padding, padding),) * rank
-    if _pairs(padding, rank):
-        return tuple((int(low), int(high)) for low, high in padding)  # type: ignore[union-attr]
+    given: Any = padding
+    if is_int(given) and given >= 0:
+        return ((int(given), int(given)),) * rank
+    if _pairs(given, rank):
+        return tuple((int(low), int(high)) for low, high in given)
     needs = f'padding must be "VALID", "SAME", "CAUSAL", an int of 0 or more, or {rank} pairs (low, high) of such ints'
     raise bad_value(call, needs, repr(padding))
 

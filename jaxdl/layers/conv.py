@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxdl import functional as F
 from jaxdl.core import bad_value, stateless
-from jaxdl.core.checks import per_axis, positive_int, sizes
+from jaxdl.core.checks import per_axis, positive_int, window_sizes
 from jaxdl.functional.conv import PaddingMode, check_conv
 from jaxdl.functional.window import Padding, Sizes
 from jaxdl.layers.initializers import Initializer, draw, glorot_uniform, lecun_uniform, zeros
@@ -50,7 +50,7 @@ def conv(
     positive_int("conv", "groups", groups)
     if features % groups:
         raise bad_value("conv", "features must be a multiple of groups", f"{features} and {groups}")
-    _check_sizes("conv", kernel_size, strides, dilation)
+    window_sizes("conv", kernel_size=kernel_size, strides=strides, dilation=dilation)
     options: dict[str, Any] = {
         "strides": strides,
         "padding": padding,
@@ -105,7 +105,7 @@ def depthwise_conv(
     **References** Sifre, Rigid-motion scattering for image classification, 2014.
     """
     positive_int("depthwise_conv", "multiplier", multiplier)
-    _check_sizes("depthwise_conv", kernel_size, strides, dilation)
+    window_sizes("depthwise_conv", kernel_size=kernel_size, strides=strides, dilation=dilation)
     options: dict[str, Any] = {
         "strides": strides,
         "padding": padding,
@@ -162,7 +162,7 @@ def separable_conv(
     """
     positive_int("separable_conv", "features", features)
     positive_int("separable_conv", "multiplier", multiplier)
-    _check_sizes("separable_conv", kernel_size, strides, dilation)
+    window_sizes("separable_conv", kernel_size=kernel_size, strides=strides, dilation=dilation)
     options: dict[str, Any] = {
         "strides": strides,
         "padding": padding,
@@ -188,8 +188,3 @@ def separable_conv(
         return F.separable_conv(x, *kernels, params.get("bias"), **options)
 
     return init, apply
-
-
-def _check_sizes(call: str, kernel_size: Sizes, strides: Sizes, dilation: Sizes) -> None:
-    for name, value in (("kernel_size", kernel_size), ("strides", strides), ("dilation", dilation)):
-        sizes(call, name, value)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxdl import functional as F
 from jaxdl.core import bad_value, stateless
-from jaxdl.core.checks import per_axis, positive_int, sizes
+from jaxdl.core.checks import per_axis, positive_int, window_sizes
 from jaxdl.functional.conv import check_conv
 from jaxdl.functional.window import Padding, Sizes
 from jaxdl.layers.initializers import Initializer, draw, glorot_uniform, zeros
@@ -51,8 +51,7 @@ def conv_transpose(
     positive_int("conv_transpose", "groups", groups)
     if features % groups:
         raise bad_value("conv_transpose", "features must be a multiple of groups", f"{features} and {groups}")
-    for name, value in (("kernel_size", kernel_size), ("strides", strides), ("dilation", dilation)):
-        sizes("conv_transpose", name, value)
+    window_sizes("conv_transpose", kernel_size=kernel_size, strides=strides, dilation=dilation)
 
     def init(key: jax.Array, x: Any) -> dict[str, Any]:
         check_conv("conv_transpose", x, groups)

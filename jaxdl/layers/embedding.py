@@ -61,8 +61,7 @@ def embedding(
     ) -> tuple[Any, dict[str, Any]]:
         if not isinstance(x, Ragged):
             return F.embedding(x, params["embedding"], padding_index=padding_index), state
-        real = x.mask().reshape(*x.x.shape[:2], *[1] * (x.x.ndim - 2))
-        y = F.embedding(jnp.where(real, x.x, 0), params["embedding"], padding_index=padding_index)
+        y = F.embedding(jnp.where(x.mask(x.x.ndim), x.x, 0), params["embedding"], padding_index=padding_index)
         return Ragged(y, x.lengths), state
 
     return init, apply, each_position(apply)

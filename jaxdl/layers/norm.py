@@ -235,4 +235,4 @@ def _vectors(key: jax.Array, x: jax.Array, dtype: Any, use_scale: bool, use_bias
 
 def _real(x: Any) -> jax.Array | None:
     """Where the positions of a ragged batch are real, with an axis for each of its array."""
-    return x.mask().reshape(*x.x.shape[:2], *[1] * (x.x.ndim - 2)) if isinstance(x, Ragged) else None
+    return x.mask(x.x.ndim) if isinstance(x, Ragged) else None

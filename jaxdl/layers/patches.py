@@ -6,7 +6,7 @@ import jax
 
 from jaxdl import functional as F
 from jaxdl.core import no_params, stateless
-from jaxdl.core.checks import sizes
+from jaxdl.core.checks import window_sizes
 from jaxdl.functional.window import Padding, Sizes
 
 
@@ -21,7 +21,7 @@ def patches(window: Sizes, *, strides: Sizes = 1, padding: Padding = "VALID", di
         >>> patches(4, strides=4).apply({}, {}, jnp.ones((1, 32, 32, 3)), train=False)[0].shape
         (1, 8, 8, 48)
     """
-    _check("patches", window, strides, dilation)
+    window_sizes("patches", window=window, strides=strides, dilation=dilation)
 
     def apply(params: dict[str, Any], x: jax.Array) -> jax.Array:
         return F.patches(x, window, strides=strides, padding=padding, dilation=dilation)
@@ -40,15 +40,9 @@ def fold(window: Sizes, spatial: Sizes, *, strides: Sizes = 1, padding: Padding 
         >>> fold(4, 32, strides=4).apply({}, {}, jnp.ones((1, 8, 8, 48)), train=False)[0].shape
         (1, 32, 32, 3)
     """
-    _check("fold", window, strides, dilation)
-    sizes("fold", "spatial", spatial)
+    window_sizes("fold", window=window, spatial=spatial, strides=strides, dilation=dilation)
 
     def apply(params: dict[str, Any], x: jax.Array) -> jax.Array:
         return F.fold(x, window, spatial, strides=strides, padding=padding, dilation=dilation)
 
     return no_params, apply
-
-
-def _check(kind: str, window: Sizes, strides: Sizes, dilation: Sizes) -> None:
-    for name, value in (("window", window), ("strides", strides), ("dilation", dilation)):
-        sizes(kind, name, value)

@@ -6,13 +6,15 @@ import jax
 
 from jaxdl import functional as F
 from jaxdl.core import no_params, stateless
-from jaxdl.core.checks import sizes
+from jaxdl.core.checks import window_sizes
 from jaxdl.functional.window import Padding, Sizes
 
 
 @stateless(positionwise=False)
 def max_pool(window: Sizes, *, strides: Sizes | None = None, padding: Padding = "VALID", dilation: Sizes = 1) -> Any:
     """The largest value in each window; see :func:`jaxdl.functional.max_pool`.
+
+    A ragged batch is refused: windows do not end where its sequences do. :func:`global_max_pool` takes one.
 
     **Shapes** ``x: (batch, *spatial, channels) -> (batch, *positions, channels)``.
 
@@ -21,7 +23,7 @@ def max_pool(window: Sizes, *, strides: Sizes | None = None, padding: Padding = 
         >>> max_pool(2).apply({}, {}, jnp.ones((1, 28, 28, 3)), train=False)[0].shape
         (1, 14, 14, 3)
     """
-    _check("max_pool", window, strides, dilation)
+    window_sizes("max_pool", window=window, strides=strides, dilation=dilation)
 
     def apply(params: dict[str, Any], x: jax.Array) -> jax.Array:
         return F.max_pool(x, window, strides=strides, padding=padding, dilation=dilation)
@@ -40,6 +42,8 @@ def avg_pool(
 ) -> Any:
     """The mean of each window; see :func:`jaxdl.functional.avg_pool`.
 
+    A ragged batch is refused: windows do not end where its sequences do. :func:`global_avg_pool` takes one.
+
     **Shapes** ``x: (batch, *spatial, channels) -> (batch, *positions, channels)``.
 
     Example:
@@ -47,17 +51,10 @@ def avg_pool(
         >>> avg_pool(2).apply({}, {}, jnp.ones((1, 28, 28, 3)), train=False)[0].shape
         (1, 14, 14, 3)
     """
-    _check("avg_pool", window, strides, dilation)
+    window_sizes("avg_pool", window=window, strides=strides, dilation=dilation)
 
     def apply(params: dict[str, Any], x: jax.Array) -> jax.Array:
         options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation}
         return F.avg_pool(x, window, **options, count_include_pad=count_include_pad)
 
     return no_params, apply
-
-
-def _check(kind: str, window: Any, strides: Any, dilation: Any) -> None:
-    sizes(kind, "window", window)
-    sizes(kind, "dilation", dilation)
-    if strides is not None:
-        sizes(kind, "strides", strides)

@@ -97,7 +97,8 @@ def pad(widths: Widths, *, mode: Literal["constant", "edge", "reflect", "wrap"] 
     ``mode``: ``"constant"`` puts ``value`` there, ``"edge"`` the nearest entry (PyTorch: replicate), ``"reflect"`` the
     mirror image without the edge, ``"wrap"`` the other end (PyTorch: circular).
 
-    **Raises** ``ValueError`` for another number of widths than spatial axes.
+    **Raises** ``ValueError`` for another number of widths than spatial axes, a ``value`` with another mode than
+    ``"constant"``, or such a mode over an axis without entries.
 
     Example:
         >>> import jax.numpy as jnp
@@ -109,10 +110,15 @@ def pad(widths: Widths, *, mode: Literal["constant", "edge", "reflect", "wrap"] 
     _check_widths("pad", widths)
     if mode not in ("constant", "edge", "reflect", "wrap"):
         raise bad_value("pad", 'mode must be "constant", "edge", "reflect" or "wrap"', repr(mode))
+    if mode != "constant" and value != 0:
+        raise bad_value("pad", f'value is for mode="constant": mode="{mode}" takes entries of the input', value)
     options = {"constant_values": value} if mode == "constant" else {}
 
     def apply(params: dict[str, Any], x: jax.Array) -> jax.Array:
-        return jnp.pad(x, ((0, 0), *_ends("pad", widths, x), (0, 0)), mode=mode, **options)
+        ends = _ends("pad", widths, x)
+        if mode != "constant" and any(n == 0 and any(end) for n, end in zip(x.shape[1:-1], ends, strict=True)):
+            raise bad_value("pad", f'mode="{mode}" needs at least one entry along an axis that it makes longer', x)
+        return jnp.pad(x, ((0, 0), *ends, (0, 0)), mode=mode, **options)
 
     return no_params, apply
 
@@ -125,7 +131,7 @@ def crop(widths: Widths) -> Any:
 
     **Args** ``widths``: an int for both ends of each spatial axis, or for each axis an int or a pair (low, high).
 
-    **Raises** ``ValueError`` where more would be cut off than there is.
+    **Raises** ``ValueError`` where nothing would be left.
 
     Example:
         >>> import jax.numpy as jnp
@@ -136,7 +142,7 @@ def crop(widths: Widths) -> Any:
 
     def apply(params: dict[str, Any], x: jax.Array) -> jax.Array:
         ends = _ends("crop", widths, x)
-        if any(low + high > size for (low, high), size in zip(ends, x.shape[1:-1], strict=True)):
+        if any(low + high and low + high >= size for (low, high), size in zip(ends, x.shape[1:-1], strict=True)):
             raise bad_value("crop", f"widths {ends} must leave something of each spatial axis", x)
         kept = (slice(low, size - high) for (low, high), size in zip(ends, x.shape[1:-1], strict=True))
         return x[(slice(None), *kept, slice(None))]
