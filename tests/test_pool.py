@@ -160,6 +160,15 @@ def test_patches_of_large_windows_are_the_slices_and_fold_is_the_transpose(monke
     assert_close(folded, expected_dx, np.float32)
 
 
+@pytest.mark.parametrize("shape", [(1, 0, 20, 1), (0, 20, 20, 1)], ids=str)
+@pytest.mark.parametrize("options", [{}, {"dilation": 2, "strides": 1}], ids=["apart", "with gaps"])
+def test_large_windows_over_nothing(shape, options):
+    for function, channels in ((F.max_pool, 1), (F.patches, 144)):
+        window = {"window": (9, 8) if function is F.max_pool else (9, 16), "strides": (9, 16), **options}
+        y, (dx,) = value_and_gradients(partial(function, **window), jnp.ones(shape).repeat(3, 1).repeat(3, 2))
+        assert (len(y.shape), y.shape[-1], y.size, dx.size) == (4, channels, 0, 0)
+
+
 def test_the_check_of_padding_does_not_look_at_each_element_of_each_window():
     x = jax.ShapeDtypeStruct((1, 100_000, 1), jnp.float32)
     tracemalloc.start()

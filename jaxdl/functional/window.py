@@ -97,7 +97,8 @@ class Window:
         axes = zip(count, self.size, self.strides, self.dilation, strict=True)
         for axis, (n, size, stride, spread) in reversed(list(enumerate(axes, start=1))):
             at = np.arange(n)[:, None] * stride + np.arange(size) * spread
-            padded = jnp.take(padded, at, axis=axis, mode="clip")
+            met = jnp.take(padded, at.ravel(), axis=axis, mode="clip")
+            padded = met.reshape(*met.shape[:axis], n, size, *met.shape[axis + 1 :])
         return padded
 
     def patches(self, x: jax.Array) -> jax.Array:
