@@ -80,5 +80,8 @@ def spread(call: str, weight: Any, shape: tuple[int, ...], dtype: Any) -> jax.Ar
 
 
 def weighted(values: jax.Array, weight: jax.Array) -> jax.Array:
-    """``values · weight``. A masked value may be anything, also inf or nan: it does not reach the product."""
+    """``values · weight``. A masked value may be anything, also inf or nan: it does not reach the product.
+
+    Its gradient is 0, which makes nan of what the value was computed by where the derivative of that is not finite.
+    """
     return jnp.where(weight == 0, 0, values) * weight
