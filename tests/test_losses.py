@@ -767,6 +767,12 @@ ERRORS = [
         ValueError,
         "huber: delta must be a positive number; got 0",
     ),
+    (
+        lambda: losses.binary_focal(LOGITS, LOGITS, alpha="a"),
+        ValueError,
+        "binary_focal: alpha must be None or a number from 0 to 1; got a",
+    ),
+    (lambda: losses.quantile(LOGITS, LOGITS, q="a"), ValueError, "quantile: q must be between 0 and 1; got a"),
     (lambda: losses.quantile(LOGITS, LOGITS, q=1.0), ValueError, "quantile: q must be between 0 and 1; got 1.0"),
     (
         lambda: losses.poisson(LOGITS, LOGITS - 1),

@@ -177,6 +177,13 @@ def wide_pair(call: str, prediction: jax.Array, target: Any) -> tuple[jax.Array,
     return prediction.astype(wide), target.astype(wide)
 
 
+def absolute_error(call: str, prediction: jax.Array, target: Any) -> jax.Array:
+    """``|ŷ − y|``, element by element, whose gradient at 0 is 0: ``jnp.abs`` has 1 there."""
+    prediction, target = wide_pair(call, prediction, target)
+    error = prediction - target
+    return error * jnp.sign(error)
+
+
 def wide_binary(call: str, logits: jax.Array, labels: Any) -> tuple[jax.Array, jax.Array]:
     """Logits and labels from 0 to 1, of one shape, both in ``promote_types(logits.dtype, float32)``."""
     labels = as_array(labels)
