@@ -336,6 +336,34 @@ def test_ctc_padding_reaches_neither_value_nor_gradient():
     assert not jnp.isnan(gradient).any()
 
 
+@pytest.mark.parametrize("kind", ["integers", "soft", "binary"])
+def test_dice_of_a_ragged_batch_is_that_of_each_example(kind):
+    logits, labels, _, soft = case((2, 5))
+    lengths = np.array([5, 3])
+    target = {"integers": labels, "soft": soft, "binary": (labels[..., None] == np.arange(4)).astype(np.float32)}[kind]
+    loss = losses.binary_dice if kind == "binary" else losses.dice
+
+    @jax.jit
+    def outcome(logits, target):
+        model = dl.sequential(lambda x: Ragged(x, lengths))
+        values, vjp = jax.vjp(lambda x: loss(Ragged(x, lengths), target), logits)
+        found = dl.supervised(model, loss)({}, {}, {"x": logits, "y": target}, key=None, train=True)[0].mean()
+        return values, vjp(jnp.ones(2))[0], found
+
+    logits[1, 3:] = target[1, 3:] = -1
+    spoiled = np.array(logits)
+    spoiled[1, 3:] = np.nan
+    values, gradient, mean = outcome(spoiled, Ragged(target, lengths))
+    pieces = [jax.value_and_grad(lambda x, y: loss(x, y).sum())(logits[i : i + 1, :n], target[i : i + 1, :n])
+              for i, n in enumerate(lengths)]  # fmt: skip
+    assert_close(values, [value for value, _ in pieces])
+    for i, n in enumerate(lengths):
+        assert_close(gradient[i, :n], pieces[i][1][0])
+    assert not np.asarray(gradient)[1, 3:].any()
+    assert_close(mean, np.mean(values))
+    np.testing.assert_array_equal(loss(Ragged(logits, lengths), target), loss(logits, Ragged(target, lengths)))
+
+
 def test_the_critic_wants_real_above_generated():
     scores, ones = jnp.array([2.0, -1.0]), jnp.ones(2)
     np.testing.assert_array_equal(losses.wasserstein(scores, ones), -scores)
@@ -475,7 +503,9 @@ def test_a_masked_target_may_be_anything_for_supervised(loss, prediction, target
 
     @jax.jit
     def gradient(x, y):
-        return jax.grad(lambda x: loss_fn({}, {}, {"x": x, "y": y, "weight": weight}, key=None, train=True)[0].mean())(x)
+        return jax.grad(lambda x: loss_fn({}, {}, {"x": x, "y": y, "weight": weight}, key=None, train=True)[0].mean())(
+            x
+        )
 
     floats = np.issubdtype(target.dtype, np.floating)
     spoiled = np.array(target)
@@ -494,7 +524,9 @@ def test_a_masked_target_of_several_outputs_or_positions_may_be_anything():
     def gradient(x, y, weight):
         model = dl.sequential(lambda x: (x, x[:, 0]))
         loss_fn = dl.supervised(model, both if weight.ndim == 1 else lambda outputs, y: jnp.log(y) * outputs[0])
-        return jax.grad(lambda x: loss_fn({}, {}, {"x": x, "y": y, "weight": weight}, key=None, train=True)[0].mean())(x)
+        return jax.grad(lambda x: loss_fn({}, {}, {"x": x, "y": y, "weight": weight}, key=None, train=True)[0].mean())(
+            x
+        )
 
     x, y = jnp.ones((2, 2)), jnp.array([[1.0, 2.0], [jnp.nan, jnp.inf]])
     np.testing.assert_array_equal(gradient(x, y, jnp.array([1.0, 0.0])), [[0, -2], [0, 0]])
@@ -839,6 +871,11 @@ ERRORS = [
         lambda: losses.dice(LOGITS, jnp.zeros(4, int), smooth=-1),
         ValueError,
         "dice: smooth must be a number of 0 or more; got -1",
+    ),
+    (
+        lambda: losses.dice(Ragged(jnp.zeros((2, 4, 3)), jnp.array([1, 2])), jnp.zeros((2, 3), int)),
+        ValueError,
+        "dice: logits and labels must both begin with the shape (2, 4) of the ragged one; got (float32[2,4,3], int32[",
     ),
     (
         lambda: losses.binary_dice(jnp.zeros(()), jnp.zeros(())),

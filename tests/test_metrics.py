@@ -439,7 +439,9 @@ def test_counts_within_one_batch_go_on_beyond_what_float32_can_count_one_by_one(
     assert counts.total.tolist() == [[2**24 + 4, 0], [0, 0]]
 
 
-@pytest.mark.parametrize("metric", [metrics.confusion_matrix, partial(metrics.f1, **EACH), partial(metrics.iou, **MACRO)])
+@pytest.mark.parametrize(
+    "metric", [metrics.confusion_matrix, partial(metrics.f1, **EACH), partial(metrics.iou, **MACRO)]
+)
 def test_labels_out_of_range_that_jit_hides_count_nothing(metric):
     x, y, weight = sample(3)
     y[:3], y[3:6] = -1, 4

@@ -23,8 +23,8 @@ def freeze(optimizer: optax.GradientTransformation, where: str | Sequence[str]) 
     ``train_state.replace(opt_state=optimizer.init(train_state.params))``. To train a part alone, name that part:
     ``by_path({"head/*": optimizer}, optax.set_to_zero())``.
 
-    State is no parameter: the running statistics of a frozen batch norm go on moving, as training reads batches. To
-    hold them too, give the frozen part a layer of one's own around it that applies it with ``train=False``.
+    State is no parameter: the running statistics of a frozen batch norm go on moving as batches are read. To hold them
+    too, wrap the frozen part in a layer of one's own whose ``apply`` calls the part's with ``train=False``.
 
     **Args** ``where``: a glob of paths or several, such as ``"encoder/*"``; ``*`` stands for any text, ``/`` included.
 
