@@ -122,7 +122,7 @@ def test_half_precision_is_widened_before_anything_is_added(dtype):
     for loss, target in cases:
         found, expected = jax.jit(loss)(narrow, target), jax.jit(loss)(np.asarray(narrow, np.float32), target)
         assert found.dtype == jnp.float32
-        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_allclose(found, expected, rtol=2**-22)  # two units of float32's last place
 
 
 # Binary cross entropy and squared error
@@ -224,9 +224,9 @@ def test_half_precision_gives_float32_and_an_empty_batch_nothing(loss, predictio
     assert found.dtype == jnp.float32
     np.testing.assert_array_equal(found, expected)
     if "negative" not in getattr(loss, "keywords", {}):
-        values, vjp = jax.vjp(lambda p: loss(p, target[:0]), jnp.asarray(prediction[:0]))
+        [(values, gradient)] = outcomes(loss, prediction[:0], [target[:0]])
         assert values.shape[0] == 0
-        assert vjp(values)[0].shape == prediction[:0].shape
+        assert gradient.shape == prediction[:0].shape
 
 
 @every_loss
@@ -334,6 +334,34 @@ def test_ctc_padding_reaches_neither_value_nor_gradient():
     assert float(value) == float(again)
     assert not gradient[1, 3:].any()
     assert not jnp.isnan(gradient).any()
+
+
+@pytest.mark.parametrize("kind", ["integers", "soft", "binary"])
+def test_dice_of_a_ragged_batch_is_that_of_each_example(kind):
+    logits, labels, _, soft = case((2, 5))
+    lengths = np.array([5, 3])
+    target = {"integers": labels, "soft": soft, "binary": (labels[..., None] == np.arange(4)).astype(np.float32)}[kind]
+    loss = losses.binary_dice if kind == "binary" else losses.dice
+
+    @jax.jit
+    def outcome(logits, target):
+        model = dl.sequential(lambda x: Ragged(x, lengths))
+        values, vjp = jax.vjp(lambda x: loss(Ragged(x, lengths), target), logits)
+        found = dl.supervised(model, loss)({}, {}, {"x": logits, "y": target}, key=None, train=True)[0].mean()
+        return values, vjp(jnp.ones(2))[0], found
+
+    logits[1, 3:] = target[1, 3:] = -1
+    spoiled = np.array(logits)
+    spoiled[1, 3:] = np.nan
+    values, gradient, mean = outcome(spoiled, Ragged(target, lengths))
+    pieces = [jax.jit(jax.value_and_grad(lambda x, y: loss(x, y).sum()))(logits[i : i + 1, :n], target[i : i + 1, :n])
+              for i, n in enumerate(lengths)]  # fmt: skip
+    assert_close(values, [value for value, _ in pieces])
+    for i, n in enumerate(lengths):
+        assert_close(gradient[i, :n], pieces[i][1][0])
+    assert not np.asarray(gradient)[1, 3:].any()
+    assert_close(mean, np.mean(values))
+    np.testing.assert_array_equal(loss(Ragged(logits, lengths), target), loss(logits, Ragged(target, lengths)))
 
 
 def test_the_critic_wants_real_above_generated():
@@ -447,7 +475,8 @@ def test_ctc_trains_on_ragged_batches_as_on_each_sequence():
     state = dl.train.create_state(model, optax.sgd(0.1), data["x"])
     found = dl.evaluate(model, state, data, loss=losses.ctc, batch_size=2)["loss"]
     logits = model.apply(state.params, {}, x, train=False)[0]
-    one, two = losses.ctc(logits[:1], jnp.array([[1, 2]])), losses.ctc(logits[1:2, :4], jnp.array([[2]]))
+    ctc = jax.jit(losses.ctc)
+    one, two = ctc(logits[:1], jnp.array([[1, 2]])), ctc(logits[1:2, :4], jnp.array([[2]]))
     assert found == pytest.approx(float(one[0] + 2 * two[0]) / 3, rel=1e-5)
     with pytest.raises(ValueError, match="ctc: labels must not be the blank, 1; got labels from 1 to 2"):
         dl.evaluate(model, state, data, loss=partial(losses.ctc, blank=1))
@@ -465,6 +494,79 @@ def test_ragged_targets_of_ragged_predictions_are_masked():
     with pytest.raises(ValueError, match="labels must be from 0 to 3 for 4 classes; got labels from -5 to 3"):
         wrong = Ragged(labels.at[0, 0].set(-5), x.lengths)
         dl.evaluate(model, state, {"x": x, "y": wrong}, loss=losses.cross_entropy)
+
+
+@batches_too
+def test_a_masked_target_may_be_anything_for_supervised(loss, prediction, target):
+    """The gradient is that of a target in order, and zero where it is masked."""
+    loss_fn = dl.supervised(dl.sequential(lambda x: x), loss)
+    weight = np.arange(len(prediction), dtype=np.float32)
+
+    @jax.jit
+    def gradient(x, y):
+        return jax.grad(lambda x: loss_fn({}, {}, {"x": x, "y": y, "weight": weight}, key=None, train=True)[0].mean())(
+            x
+        )
+
+    floats = np.issubdtype(target.dtype, np.floating)
+    spoiled = np.array(target)
+    spoiled[0] = np.nan if floats else not target.flat[0] if target.dtype == bool else -1
+    found, expected = (np.asarray(gradient(prediction, y)) for y in (spoiled, target))
+    assert not found[0].any()
+    if loss is not losses.info_nce:  # which compares each prediction with all targets
+        np.testing.assert_array_equal(found[1:], expected[1:])
+
+
+def test_a_masked_target_of_several_outputs_or_positions_may_be_anything():
+    def both(outputs, y):
+        return losses.mean_squared_error(outputs[0], y).sum(-1) + losses.mean_squared_error(outputs[1], y[:, 0])
+
+    @jax.jit
+    def gradient(x, y, weight):
+        model = dl.sequential(lambda x: (x, x[:, 0]))
+        loss_fn = dl.supervised(model, both if weight.ndim == 1 else lambda outputs, y: jnp.log(y) * outputs[0])
+        return jax.grad(lambda x: loss_fn({}, {}, {"x": x, "y": y, "weight": weight}, key=None, train=True)[0].mean())(
+            x
+        )
+
+    x, y = jnp.ones((2, 2)), jnp.array([[1.0, 2.0], [jnp.nan, jnp.inf]])
+    np.testing.assert_array_equal(gradient(x, y, jnp.array([1.0, 0.0])), [[0, -2], [0, 0]])
+    found = gradient(x, y, jnp.array([[0.0, 1.0], [0.0, 0.0]]))
+    np.testing.assert_allclose(found, [[0, np.log(2)], [0, 0]], rtol=1e-6)
+
+
+MASKED = {
+    "nan of weight 0": (losses.mean_squared_error, (4, 3), np.full((4, 3), np.nan, np.float32)),
+    "a label of weight 0": (losses.cross_entropy, (4, 3), np.full(4, -1)),
+    "a binary label of weight 0": (losses.hinge, (4, 3), np.full((4, 3), 7.0, np.float32)),
+    "labels of weight 0 for ctc": (losses.ctc, (4, 5, 3), np.full((4, 2), -1)),
+}
+
+
+@pytest.mark.parametrize(("loss", "shape", "target"), MASKED.values(), ids=MASKED)
+def test_evaluate_looks_at_no_masked_target(loss, shape, target):
+    target[1:] = 1
+    data = {"x": RNG.normal(size=shape).astype(np.float32), "y": target, "weight": np.array([0, 1, 2, 1], np.float32)}
+    model = dl.sequential(lambda x: x)
+    state = dl.train.create_state(model, optax.sgd(0.1), data["x"])
+    found = dl.evaluate(model, state, data, loss=loss)["loss"]
+    expected = Sum.of(jax.jit(loss)(data["x"][1:], target[1:]), data["weight"][1:]).mean()
+    assert found == pytest.approx(float(expected), rel=1e-6)
+    with pytest.raises(ValueError, match=r"finite|must be from|must not be"):
+        dl.evaluate(model, state, data | {"weight": 1 - data["weight"] / 2}, loss=loss)
+
+
+def test_padding_of_ragged_targets_may_be_nan():
+    x = Ragged(jnp.ones((2, 3, 1)), jnp.array([3, 1]))
+    y = Ragged(np.array([[0, 1, 1], [3, np.nan, np.inf]], np.float32)[..., None], x.lengths)
+    state, history = dl.fit(
+        dl.layers.dense(1), {"x": x, "y": y}, loss=losses.mean_squared_error, optimizer=optax.sgd(0.1), epochs=1,
+        batch_size=2, progress=False,
+    )  # fmt: skip
+    assert np.isfinite(history["loss"][0])
+    assert np.isfinite(state.params["kernel"]).all()
+    with pytest.raises(ValueError, match="2 nan or inf in data"):
+        dl.evaluate(dl.layers.dense(1), state, {"x": y, "y": y}, loss=losses.mean_squared_error)
 
 
 def test_a_loss_that_is_no_mean_is_an_error():
@@ -698,6 +800,12 @@ ERRORS = [
         ValueError,
         "huber: delta must be a positive number; got 0",
     ),
+    (
+        lambda: losses.binary_focal(LOGITS, LOGITS, alpha="a"),
+        ValueError,
+        "binary_focal: alpha must be None or a number from 0 to 1; got a",
+    ),
+    (lambda: losses.quantile(LOGITS, LOGITS, q="a"), ValueError, "quantile: q must be between 0 and 1; got a"),
     (lambda: losses.quantile(LOGITS, LOGITS, q=1.0), ValueError, "quantile: q must be between 0 and 1; got 1.0"),
     (
         lambda: losses.poisson(LOGITS, LOGITS - 1),
@@ -764,6 +872,11 @@ ERRORS = [
         lambda: losses.dice(LOGITS, jnp.zeros(4, int), smooth=-1),
         ValueError,
         "dice: smooth must be a number of 0 or more; got -1",
+    ),
+    (
+        lambda: losses.dice(Ragged(jnp.zeros((2, 4, 3)), jnp.array([1, 2])), jnp.zeros((2, 3), int)),
+        ValueError,
+        "dice: logits and labels must both begin with the shape (2, 4) of the ragged one; got (float32[2,4,3], int32[",
     ),
     (
         lambda: losses.binary_dice(jnp.zeros(()), jnp.zeros(())),

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import jaxdl as dl
 from jaxdl import Sum, losses, metrics
+from jaxdl.core import sums
 from jaxdl.core.targets import is_reducing
 
 LOGITS = jnp.array([[0.1, 0.9, 0.3], [2.0, -1.0, 0.5], [0.0, 0.2, 0.1], [-3.0, -2.0, -1.0]])
@@ -388,6 +389,10 @@ def test_an_auc_of_ties_of_extremes_and_of_one_class():
     assert float(auc(jnp.zeros(4), jnp.array([0, 1, 1, 0])).mean()) == 0.5
     assert float(auc(jnp.array([-jnp.inf, -1e30, 1e30, 3e38]), jnp.array([0, 0, 1, 1])).mean()) == 1
     assert np.isnan(auc(jnp.ones(3), jnp.ones(3)).mean())
+    assert float(auc(jnp.array([-jnp.inf, 0.0, 1.0, jnp.inf]), jnp.array([0, 0, 1, 1])).mean()) == 1
+    unknown = jnp.array([0.0, jnp.nan, 1.0])
+    assert np.isnan(auc(unknown, jnp.array([0, 1, 1])).mean())
+    assert float(auc(unknown, jnp.array([0, 1, 1]), jnp.array([1.0, 0.0, 1.0])).mean()) == 1
 
 
 def test_r_squared_of_outputs_constants_and_far_targets():
@@ -401,6 +406,10 @@ def test_r_squared_of_outputs_constants_and_far_targets():
     constant = np.column_stack([np.full(5, 2.0), np.full(5, 3.0)]).astype(np.float32)
     guess = constant + np.array([0.0, 1.0], np.float32)
     assert float(metrics.r_squared(guess, constant).mean()) == sk.r2_score(constant, guess) == 0.5
+    for value in (0.1, 0.3, 1000.1):
+        same = np.full(1000, value, np.float32)
+        assert float(metrics.r_squared(same, same).mean()) == 1
+        assert float(metrics.r_squared(same + np.float32(0.5), same).mean()) == 0
     far = x[:, 0] + np.float32(1000)
     expected = sk.r2_score(far, far + 0.5 * x[:, 1])
     found = metrics.r_squared(far + 0.5 * x[:, 1], far, center=1000.0).mean()
@@ -414,6 +423,45 @@ def test_counts_beyond_2_to_the_24_are_exact():
     both = {"n": counted}
     found = dl.evaluate(identity_model(), start, data, loss=losses.mean_squared_error, metrics=both, batch_size=1)
     assert found["n"].tolist() == [2**24 + 3, 0]
+
+
+def test_counts_within_one_batch_go_on_beyond_what_float32_can_count_one_by_one(monkeypatch):
+    places = jnp.array([0, 2, 2, -1, 3, 2, 1])
+    whole = sums.tally(places, jnp.arange(1.0, 8.0), 3)
+    np.testing.assert_array_equal(whole, [1, 7, 11])
+    monkeypatch.setattr(sums, "_CHUNK", 2)
+    np.testing.assert_array_equal(sums.tally(places, jnp.arange(1.0, 8.0), 3), whole)
+    weights = jnp.array([2.0**24, 0, 1, 1, 1, 1])  # one by one each 1 would be rounded off
+    assert sums.tally(jnp.zeros(6, int), weights, 1).tolist() == [2**24 + 4]
+    truth, scores = jnp.zeros(6, bool), jnp.ones(6)
+    assert float(metrics.roc_auc(scores, truth, weights).total.sum()) == 2**24 + 4
+    counts = metrics.confusion_matrix(jnp.eye(2)[jnp.zeros(6, int)], jnp.zeros(6, int), weights)
+    assert counts.total.tolist() == [[2**24 + 4, 0], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    "metric", [metrics.confusion_matrix, partial(metrics.f1, **EACH), partial(metrics.iou, **MACRO)]
+)
+def test_labels_out_of_range_that_jit_hides_count_nothing(metric):
+    x, y, weight = sample(3)
+    y[:3], y[3:6] = -1, 4
+    real = slice(6, None)
+    found, expected = jax.jit(metric)(x, y, weight), metric(x[real], y[real], weight[real])
+    np.testing.assert_allclose(found.mean(), expected.mean(), rtol=1e-6)
+    np.testing.assert_allclose(found.weight, expected.weight, rtol=1e-6)
+
+
+def test_perplexity_of_soft_labels_is_that_of_their_cross_entropy():
+    soft = jnp.array([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5]])
+    logits = LOGITS[:2].at[0, 2].set(-jnp.inf)
+    expected = jnp.exp(losses.cross_entropy(logits, soft).mean())
+    np.testing.assert_allclose(metrics.perplexity(logits, soft).mean(), expected, rtol=1e-6)
+    np.testing.assert_allclose(metrics.perplexity(jnp.log(soft[1:]), soft[1:]).mean(), 2.8001, rtol=1e-4)
+
+
+def test_a_mean_absolute_error_of_zero_has_no_gradient():
+    gradient = jax.grad(lambda p: metrics.mean_absolute_error(p, jnp.array([0.0, 1.0])).sum())(jnp.zeros(2))
+    np.testing.assert_array_equal(gradient, [0, -1])
 
 
 @metrics.reducing
@@ -493,6 +541,8 @@ ERRORS = [
         "top_k_accuracy: labels must be from 0 to 2 for 3 classes; got labels from -1 to 1",
     ),
     (lambda: metrics.top_k_accuracy(0), ValueError, "top_k_accuracy: k must be a positive int; got 0"),
+    (lambda: metrics.top_k_accuracy(LOGITS), ValueError, "top_k_accuracy: k must be a positive int; got float32[4,3]"),
+    (lambda: metrics.top_k_accuracy(LOGITS, CLASSES), TypeError, "top_k_accuracy() takes 1 positional argument but 2"),
     (lambda: metrics.top_k_accuracy(2.5), ValueError, "top_k_accuracy: k must be a positive int; got 2.5"),
     (
         lambda: metrics.binary_accuracy(LOGITS[:, :1], CLASSES),

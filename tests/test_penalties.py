@@ -207,6 +207,17 @@ def test_the_proximal_step_minimises_its_problem(values, strength):
     np.testing.assert_array_equal(updates["bias"], v)
 
 
+def test_the_proximal_step_works_within_freeze():
+    params = {"enc": {"kernel": jnp.array([1.0, 0.1])}, "head": {"kernel": jnp.array([1.0, 0.1])}}
+    for where in ("*kernel", "enc/*"):
+        chain = optax.chain(optax.sgd(0.1), penalties.proximal_l1(0.1, 2.0, where=where))
+        optimizer = dl.train.freeze(chain, "head/*")
+        updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, params), optimizer.init(params), params)
+        found = optax.apply_updates(params, updates)
+        np.testing.assert_allclose(found["enc"]["kernel"], [0.8, 0.0], rtol=1e-6)
+        np.testing.assert_array_equal(found["head"]["kernel"], params["head"]["kernel"])
+
+
 def test_the_proximal_step_follows_a_schedule():
     rates = optax.piecewise_constant_schedule(1.0, {1: 0.5})
     optimizer = penalties.proximal_l1(rates, 0.1, where="kernel")
@@ -329,8 +340,10 @@ ERRORS = [
         ValueError,
         'group_lasso: groups="inputs" needs leaves of two or more axes; got float32[2]',
     ),
-    (lambda: penalties.l1(1.0, where=()), ValueError, "l1: where must be a path glob, or several; got ()"),
-    (lambda: penalties.l1(1.0, where=(1,)), ValueError, "l1: where must be a path glob, or several; got (1)"),
+    (lambda: penalties.l1(1.0, where=()), TypeError, "l1: where must be a glob of paths, such as"),
+    (lambda: penalties.l1(1.0, where=(1,)), TypeError, "or several; got (1)"),
+    (lambda: penalties.l2(1.0, where=5), TypeError, "l2: where must be a glob of paths, such as '*/kernel'"),
+    (lambda: penalties.proximal_l1(0.1, 1.0, where=5), TypeError, "proximal_l1: where must be a glob of paths"),
     (lambda: penalties.l1(1.0, where="*/kernal")(PARAMS), ValueError, f"l1: {NONE_CALLED_SO} lstm/kernel, head"),
     (lambda: penalties.l1(1.0) + 2, TypeError, "Penalty.__add__: a penalty is added to another one; got 2"),
     (lambda: penalties.proximal_l1(0.1, -1), ValueError, "proximal_l1: strength must be a number of 0 or more; got -1"),
@@ -346,6 +359,7 @@ ERRORS = [
     ),
     (lambda: penalties.activity_l1(-1), ValueError, "activity_l1: strength must be a number of 0 or more; got -1"),
     (lambda: penalties.activity_kl(-1), ValueError, "activity_kl: strength must be a number of 0 or more; got -1"),
+    (lambda: penalties.activity_kl(1, rate="a"), ValueError, "activity_kl: rate must be between 0 and 1; got a"),
     (lambda: penalties.activity_kl(1, rate=1.0), ValueError, "activity_kl: rate must be between 0 and 1; got 1.0"),
     (
         lambda: L.activity_penalty(0.1),

@@ -36,6 +36,13 @@ def fraction(call: str, name: str, value: Any) -> float:
     return float(value)
 
 
+def within(call: str, name: str, value: Any) -> float:
+    """The value as a float in ``(0, 1)``, or an error that names it."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise bad_value(call, f"{name} must be between 0 and 1", value)
+    return float(value)
+
+
 def positive(call: str, name: str, value: Any) -> float:
     """The value as a float above 0, or an error that names it."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
+import optax
 
 from jaxdl.core.errors import bad_type, bad_value
 
@@ -32,6 +33,11 @@ def globs(call: str, where: str | Sequence[str]) -> tuple[str, ...]:
     if isinstance(patterns, Sequence) and patterns and all(isinstance(pattern, str) for pattern in patterns):
         return tuple(patterns)
     raise bad_type(call, "where must be a glob of paths, such as '*/kernel', or several", where)
+
+
+def with_hidden(params: Any) -> Any:
+    """The tree with a leaf also where an optimizer around the one at work hides a parameter from it."""
+    return jax.tree.map(lambda _: 0, params, is_leaf=lambda leaf: isinstance(leaf, optax.MaskedNode))
 
 
 def select(call: str, tree: Any, where: str | Sequence[str]) -> Any:

@@ -79,6 +79,24 @@ def spread(call: str, weight: Any, shape: tuple[int, ...], dtype: Any) -> jax.Ar
     return jnp.broadcast_to(weight.astype(dtype).reshape(weight.shape + (1,) * (len(shape) - weight.ndim)), shape)
 
 
+_CHUNK = 1 << 20
+"""How many weights are added up place by place: below the 2²⁴ at which float32 can no longer add 1."""
+
+
+def tally(places: jax.Array, weights: jax.Array, size: int) -> jax.Array:
+    """The sum of the weights at each place from 0 to ``size − 1``: ``(size,)``. Other places are left out.
+
+    Places are added up in chunks, so that counts go on beyond 2²⁴ in float32.
+    """
+    places, weights = jnp.where(places < 0, size, places).ravel(), weights.ravel()
+    chunks = max(1, -(-places.size // _CHUNK))
+    counts = jnp.zeros((chunks, size), weights.dtype)
+    return counts.at[jnp.arange(places.size) // _CHUNK, places].add(weights, mode="drop").sum(0)
+
+
 def weighted(values: jax.Array, weight: jax.Array) -> jax.Array:
-    """``values · weight``. A masked value may be anything, also inf or nan: it does not reach the product."""
+    """``values · weight``. A masked value may be anything, also inf or nan: it does not reach the product.
+
+    Its gradient is 0, which makes nan of what the value was computed by where the derivative of that is not finite.
+    """
     return jnp.where(weight == 0, 0, values) * weight

@@ -71,6 +71,28 @@ def is_of_sequences(loss: Any) -> bool:
     return hasattr(unbound(loss), _TAKES_RAGGED)
 
 
+def without_masked(target: Any, weight: Any) -> Any:
+    """A data set's targets on the host, with zeros where nobody looks: where the weight is 0, and in padding.
+
+    A weight that does not begin a target's shape masks nothing of it.
+    """
+    masked = None if weight is None else np.asarray(weight) == 0
+
+    def hide(array: Any, hidden: Any) -> Any:
+        if hidden is None or hidden.shape != array.shape[: hidden.ndim] or not hidden.any():
+            return array
+        over = np.expand_dims(hidden, tuple(range(hidden.ndim, array.ndim)))
+        return np.where(over, np.zeros((), array.dtype), np.asarray(array))
+
+    def clean(leaf: Any) -> Any:
+        if not isinstance(leaf, Ragged):
+            return hide(leaf, masked)
+        padded = np.arange(leaf.x.shape[1])[None] >= np.asarray(leaf.lengths)[:, None]
+        return Ragged(hide(hide(leaf.x, padded), masked), leaf.lengths)
+
+    return jax.tree.map(clean, target, is_leaf=lambda leaf: isinstance(leaf, Ragged))
+
+
 def as_array(target: Any) -> Any:
     """A target as an array, of NumPy unless it is one of JAX: its values stay at hand also while others are traced."""
     return target if hasattr(target, "dtype") else np.asarray(target)
@@ -153,6 +175,13 @@ def wide_pair(call: str, prediction: jax.Array, target: Any) -> tuple[jax.Array,
     check_same_shape(call, prediction, target)
     wide = jnp.promote_types(prediction.dtype, jnp.float32)
     return prediction.astype(wide), target.astype(wide)
+
+
+def absolute_error(call: str, prediction: jax.Array, target: Any) -> jax.Array:
+    """``|ŷ − y|``, element by element, whose gradient at 0 is 0: ``jnp.abs`` has 1 there."""
+    prediction, target = wide_pair(call, prediction, target)
+    error = prediction - target
+    return error * jnp.sign(error)
 
 
 def wide_binary(call: str, logits: jax.Array, labels: Any) -> tuple[jax.Array, jax.Array]:

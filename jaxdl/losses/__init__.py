@@ -3,7 +3,9 @@
 - **The mean** is taken by whoever adds up: ``Sum.of(loss(prediction, target), weight).mean()``.
   :func:`jaxdl.supervised` does so with the batch's ``weight``: ``Σ wᵢ vᵢ / Σ wᵢ`` over all values.
 - **Weights and masks** are one thing: a ``weight`` for each example, or for each leading position of the values; what
-  has weight 0 is masked, and may be anything. Padded positions of a :class:`jaxdl.Ragged` prediction are masked by
+  has weight 0 is masked, and its value may be anything. For :func:`jaxdl.supervised`, and so for :func:`jaxdl.fit`, its
+  target may be anything as well; in a loss function of one's own a masked target must be one that has a gradient, such
+  as 0, since nan times 0 is nan. Padded positions of a :class:`jaxdl.Ragged` prediction are masked by
   themselves; its target may be ``Ragged`` as well.
 - **Options** are keyword arguments. ``loss=functools.partial(losses.huber, delta=2.0)`` binds them for
   :func:`jaxdl.fit`, to which partials made alike are equal, so that a second fit compiles nothing.

@@ -145,7 +145,7 @@ def binary_focal(logits: jax.Array, labels: Any, *, gamma: float = 2.0, alpha: f
     **References** Lin, Goyal, Girshick, He and Dollár, Focal loss for dense object detection, 2017.
     """
     not_negative("binary_focal", "gamma", gamma)
-    if alpha is not None and not 0 <= alpha <= 1:
+    if alpha is not None and (isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1):
         raise bad_value("binary_focal", "alpha must be None or a number from 0 to 1", alpha)
     logits, labels = wide_binary("binary_focal", logits, labels)
     return optax.losses.sigmoid_focal_loss(logits, labels, alpha=alpha, gamma=gamma)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxdl.core import Ragged
-from jaxdl.core.targets import check_at_least_zero, check_binary_labels, check_labels, unbound
+from jaxdl.core.targets import check_at_least_zero, check_binary_labels, check_labels, unbound, without_masked
 from jaxdl.losses.classes import binary_cross_entropy, binary_focal, cross_entropy, focal, hinge
 from jaxdl.losses.dice import binary_dice, dice
 from jaxdl.losses.distributions import kl_divergence, wasserstein
@@ -16,11 +16,12 @@ from jaxdl.losses.numbers import poisson
 from jaxdl.losses.sequences import check_ctc_labels, ctc
 
 
-def check_targets(loss: Any, prediction: Any, target: Any) -> None:
+def check_targets(loss: Any, prediction: Any, target: Any, weight: Any = None) -> None:
     """Check a whole data set's targets on the host, for the losses of this room: inside ``jit`` values are not seen.
 
     **Args** ``loss``: one of these, or a partial of it; for others nothing is checked. ``prediction``: an array or spec
-    of a prediction, for its shape; ``target``: the real targets of a data set, with any number of examples.
+    of a prediction, for its shape; ``target``: the real targets of a data set, with any number of examples;
+    ``weight``: None, or theirs: what has weight 0, or is padding, may be anything.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -31,15 +32,15 @@ def check_targets(loss: Any, prediction: Any, target: Any) -> None:
     function = unbound(loss)
     if function is ctc:
         whole = jax.tree.map(np.asarray, target)
+        if weight is not None and np.ndim(weight) == 1:  # a label of 0 may be the blank
+            whole = jax.tree.map(lambda leaf: leaf[np.asarray(weight) != 0], whole)
         blank = loss.keywords.get("blank", 0) if isinstance(loss, functools.partial) else 0
         return check_ctc_labels("ctc", _like(prediction, jax.tree.leaves(whole)[0]), whole, blank=blank)
     check = _HOST_CHECKS.get(function)
     if check is None:
         return None
-    if isinstance(target, Ragged):  # what stands at padded positions is nobody's label
-        real = np.asarray(target.mask()).reshape(target.x.shape[:2] + (1,) * (target.x.ndim - 2))
-        target = np.where(real, np.asarray(target.x), np.zeros((), target.x.dtype))
-    target = np.asarray(target)
+    target = without_masked(target, weight)
+    target = np.asarray(target.x if isinstance(target, Ragged) else target)
     return check(function.__name__, _like(prediction, target), target)
 
 

@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxdl.core import bad_value
-from jaxdl.core.checks import positive
-from jaxdl.core.targets import as_array, check_at_least_zero, wide_pair
+from jaxdl.core.checks import positive, within
+from jaxdl.core.targets import absolute_error, as_array, check_at_least_zero, wide_pair
 
 
 def mean_squared_error(prediction: jax.Array, target: Any) -> jax.Array:
@@ -40,9 +39,7 @@ def mean_absolute_error(prediction: jax.Array, target: Any) -> jax.Array:
         >>> mean_absolute_error(jnp.array([1.0, 2.0]), jnp.array([0.0, 4.0]))
         Array([1., 2.], dtype=float32)
     """
-    prediction, target = wide_pair("mean_absolute_error", prediction, target)
-    error = prediction - target
-    return error * jnp.sign(error)  # jnp.abs has gradient 1 at 0
+    return absolute_error("mean_absolute_error", prediction, target)
 
 
 def huber(prediction: jax.Array, target: Any, *, delta: float = 1.0) -> jax.Array:
@@ -99,8 +96,7 @@ def quantile(prediction: jax.Array, target: Any, *, q: float = 0.5) -> jax.Array
 
     **References** Koenker and Bassett, Regression quantiles, 1978.
     """
-    if not 0 < q < 1:
-        raise bad_value("quantile", "q must be between 0 and 1", q)
+    within("quantile", "q", q)
     prediction, target = wide_pair("quantile", prediction, target)
     error = target - prediction
     return jnp.maximum(q * error, (q - 1) * error)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl.core import Sum, bad_value
-from jaxdl.core.sums import spread
+from jaxdl.core.sums import spread, tally
 from jaxdl.core.targets import classes_of, reducing, wide_binary
 
 _OUT_OF = {
@@ -46,6 +46,7 @@ def precision(logits: jax.Array, labels: Any, weight: Any = None, *, average: st
 
     **Args** ``average``: ``"binary"``, the class 1 alone; ``"macro"``, the mean over the classes that occur in labels
     or predictions, as in scikit-learn; ``"micro"``, of the classes' counts added up; None, an array of each class's.
+    Of these three, labels out of range that ``jit`` hides count nothing.
 
     **Raises** ``ValueError`` for other shapes, labels out of range (outside of ``jit``) or another ``average``.
 
@@ -124,7 +125,7 @@ def confusion_matrix(logits: jax.Array, labels: Any, weight: Any = None) -> Sum:
     """
     true, said, weights = _labelled("confusion_matrix", logits, labels, weight)
     classes = logits.shape[-1]
-    counts = _count(true * classes + said, weights, classes**2)
+    counts = tally(true * classes + said, weights, classes**2)
     return Sum(counts.reshape(classes, classes), weights.sum(), _counts)
 
 
@@ -146,17 +147,13 @@ def _score(kind: str, logits: jax.Array, labels: Any, weight: Any, average: str 
         true, said, weights = _labelled(kind, logits, labels, weight)
         hits = jnp.where(true == said, weights, 0)
         pairs = (true, hits), (said, weights), (true, weights)
-        total = jnp.stack([_count(classes, counted, logits.shape[-1]) for classes, counted in pairs])
+        total = jnp.stack([tally(classes, counted, logits.shape[-1]) for classes, counted in pairs])
     return Sum(total, weights.sum(), _Score(kind, average))
 
 
 def _labelled(call: str, logits: jax.Array, labels: Any, weight: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """For each position its true class, the one predicted, and its weight."""
+    """For each position its true class, the one predicted, and its weight, which is 0 for a label out of range."""
     true = jnp.asarray(classes_of(call, logits, labels)).astype(jnp.int32)
     weights = spread(call, weight, true.shape, jnp.promote_types(logits.dtype, jnp.float32))
-    return true, logits.argmax(-1).astype(jnp.int32), weights
-
-
-def _count(classes: jax.Array, weights: jax.Array, size: int) -> jax.Array:
-    """The weight of each class."""
-    return jnp.zeros(size, weights.dtype).at[classes.ravel()].add(weights.ravel(), mode="drop")
+    known = (true >= 0) & (true < logits.shape[-1])
+    return true, logits.argmax(-1).astype(jnp.int32), jnp.where(known, weights, 0)

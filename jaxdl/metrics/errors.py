@@ -4,15 +4,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxdl.core import Sum, bad_value
+from jaxdl.core.checks import floating
 from jaxdl.core.sums import spread, weighted
-from jaxdl.core.targets import classes_of, reducing, wide_pair
+from jaxdl.core.targets import absolute_error, as_array, check_labels, reducing, wide_pair
 
 
 def mean_absolute_error(prediction: jax.Array, target: Any) -> jax.Array:
-    """``|ŷ − y|``, whose mean is over all elements.
+    """``|ŷ − y|``, whose mean is over all elements: the loss of that name.
 
     **Shapes** ``prediction``, ``target``: the same shape ``->`` that shape.
 
@@ -23,8 +25,7 @@ def mean_absolute_error(prediction: jax.Array, target: Any) -> jax.Array:
         >>> mean_absolute_error(jnp.array([1.0, 2.0]), jnp.array([0.0, 4.0]))
         Array([1., 2.], dtype=float32)
     """
-    prediction, target = wide_pair("mean_absolute_error", prediction, target)
-    return jnp.abs(prediction - target)
+    return absolute_error("mean_absolute_error", prediction, target)
 
 
 @reducing
@@ -54,7 +55,8 @@ def r_squared(prediction: jax.Array, target: Any, weight: Any = None, *, center:
     """The coefficient of determination, ``R² = 1 − Σ (y − ŷ)² / Σ (y − ȳ)²``: 1 is perfect, 0 as good as the mean.
 
     Of several outputs (the last axis of two or more) it is the mean of each one's, as in scikit-learn and Keras; one
-    whose targets are all the same counts 1 where they are met and else 0.
+    whose targets are all the same counts 1 where they are met and else 0. They are taken to be the same where their
+    variance is below 1e-6 of their mean square, which float32's sums do not tell from 0.
 
     **Shapes** ``prediction``, ``target``: ``(batch,)`` or ``(…, outputs)`` alike; ``weight``: of leading positions,
     without the outputs.
@@ -81,12 +83,15 @@ def r_squared(prediction: jax.Array, target: Any, weight: Any = None, *, center:
     return Sum(total, weights.sum(), _determined)
 
 
+_SAME = 8 * float(np.finfo(np.float32).eps)
+
+
 def _determined(total: Any, weight: Any) -> Any:
     """R² of ``(3, outputs)``: the sums of targets, of their squares and of squared errors."""
     xp = total.__array_namespace__()
     offset, square, error = total
     spread_ = square - offset**2 / weight
-    constant = spread_ <= 0
+    constant = spread_ <= _SAME * square
     share = xp.where(constant, error > 0, error / xp.where(constant, 1, spread_))
     return 1 - share.mean()
 
@@ -95,7 +100,8 @@ def _determined(total: Any, weight: Any) -> Any:
 def perplexity(logits: jax.Array, labels: Any, weight: Any = None) -> Sum:
     """``exp`` of the mean cross entropy: between how many equally likely classes the model would be as unsure.
 
-    **Shapes** ``logits: (…, classes)``, ``labels``: integers ``(…,)`` or one-hot; ``weight``: of leading positions.
+    **Shapes** ``logits: (…, classes)``, ``labels``: integers ``(…,)``, or one-hot or soft as the logits; ``weight``: of
+    leading positions.
 
     **Raises** ``ValueError`` for labels of another shape, or out of range (outside of ``jit``).
 
@@ -104,9 +110,14 @@ def perplexity(logits: jax.Array, labels: Any, weight: Any = None) -> Sum:
         >>> round(float(perplexity(jnp.zeros((2, 5)), jnp.array([0, 3])).mean()), 4)
         5.0
     """
-    labels = classes_of("perplexity", logits, labels)
+    floating("perplexity", "logits", logits)
+    labels = as_array(labels)
+    check_labels("perplexity", logits, labels)
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-    values = optax.losses.softmax_cross_entropy_with_integer_labels(logits, jnp.asarray(labels))
+    if labels.shape == logits.shape:
+        values = optax.losses.safe_softmax_cross_entropy(logits, jnp.asarray(labels, logits.dtype))
+    else:
+        values = optax.losses.softmax_cross_entropy_with_integer_labels(logits, jnp.asarray(labels))
     return Sum.of(values, weight, _exponential)
 
 

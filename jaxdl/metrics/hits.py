@@ -40,7 +40,6 @@ def binary_accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return ((logits > 0) == (labels > 0.5)).astype(jnp.float32)
 
 
-@functools.cache
 def top_k_accuracy(k: int) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """A metric: 1 where the label is among the k largest logits, else 0. Of equal logits the lower class comes first.
 
@@ -51,8 +50,11 @@ def top_k_accuracy(k: int) -> Callable[[jax.Array, jax.Array], jax.Array]:
         >>> top_k_accuracy(2)(jnp.array([[0.1, 0.5, 0.4], [0.6, 0.3, 0.1]]), jnp.array([2, 2]))
         Array([1., 0.], dtype=float32)
     """
-    positive_int("top_k_accuracy", "k", k)
+    return _top_k(positive_int("top_k_accuracy", "k", k))
 
+
+@functools.cache
+def _top_k(k: int) -> Callable[[jax.Array, jax.Array], jax.Array]:
     def top_k(logits: jax.Array, labels: jax.Array) -> jax.Array:
         classes = classes_of("top_k_accuracy", logits, labels)
         best = jax.lax.top_k(logits, min(k, logits.shape[-1]))[1]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxdl.core import Sum
 from jaxdl.core.checks import positive_int
-from jaxdl.core.sums import spread
+from jaxdl.core.sums import spread, tally
 from jaxdl.core.targets import reducing, wide_binary
 
 
@@ -21,7 +21,7 @@ def roc_auc(logits: jax.Array, labels: Any, weight: Any = None, *, bins: int = 2
 
     **Shapes** ``logits``, ``labels``: the same shape, labels 0 or 1; ``weight``: of leading positions.
 
-    **Returns** nan, as a figure, where all labels are the same.
+    **Returns** nan, as a figure, where all labels are the same, or a score is nan.
 
     **Raises** ``ValueError`` for unlike shapes, labels out of range (outside of ``jit``), or ``bins`` that are no
     positive int.
@@ -36,9 +36,12 @@ def roc_auc(logits: jax.Array, labels: Any, weight: Any = None, *, bins: int = 2
     positive_int("roc_auc", "bins", bins)
     scores, truth = wide_binary("roc_auc", logits, labels)
     weights = spread("roc_auc", weight, scores.shape, scores.dtype)
+    unknown = jnp.isnan(scores) & (weights != 0)
+    largest = jnp.finfo(scores.dtype).max  # soft_sign makes nan of inf
+    scores = jnp.clip(jnp.where(jnp.isnan(scores), 0, scores), -largest, largest)
     place = jnp.clip(jnp.floor((jax.nn.soft_sign(scores) + 1) * (bins / 2)), 0, bins - 1).astype(jnp.int32)
     slot = jnp.where(truth > 0.5, bins, 0) + place
-    counts = jnp.zeros(2 * bins, scores.dtype).at[slot.ravel()].add(weights.ravel())
+    counts = jnp.where(unknown.any(), jnp.nan, tally(slot, weights, 2 * bins))
     return Sum(counts.reshape(2, bins), weights.sum(), _area)
 
 

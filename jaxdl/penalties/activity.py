@@ -7,8 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdl.core import bad_value
-from jaxdl.core.checks import not_negative
+from jaxdl.core.checks import not_negative, within
 from jaxdl.core.sums import spread, weighted
 
 
@@ -58,9 +57,7 @@ def activity_kl(strength: float, *, rate: float = 0.05) -> Activity:
     **References** Ng, Sparse autoencoder, 2011.
     """
     not_negative("activity_kl", "strength", strength)
-    if not 0 < rate < 1:
-        raise bad_value("activity_kl", "rate must be between 0 and 1", rate)
-    return Activity(_Rate(rate), float(strength))
+    return Activity(_Rate(within("activity_kl", "rate", rate)), float(strength))
 
 
 def _means(x: jax.Array, weight: Any) -> tuple[jax.Array, jax.Array]:

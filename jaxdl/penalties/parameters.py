@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxdl.core import bad_type, bad_value, select
 from jaxdl.core.checks import not_negative
+from jaxdl.core.select import globs
 
 Where = str | Sequence[str]
 
@@ -92,9 +93,9 @@ def elastic_net(l1_strength: float, l2_strength: float, *, where: Where = "*kern
     """
     not_negative("elastic_net", "l1_strength", l1_strength)
     not_negative("elastic_net", "l2_strength", l2_strength)
-    globs = globs_of("elastic_net", where)
+    globs_ = globs("elastic_net", where)
     terms = (_l1, l1_strength), (_l2, l2_strength)
-    return Penalty(tuple(Term("elastic_net", measure, float(strength), globs) for measure, strength in terms))
+    return Penalty(tuple(Term("elastic_net", measure, float(strength), globs_) for measure, strength in terms))
 
 
 def group_lasso(
@@ -104,6 +105,10 @@ def group_lasso(
 
     **Args** ``groups``: ``"outputs"``, the weights that lead to one unit or channel (a column of a dense kernel, all
     axes but the last); ``"inputs"``, those that come from one (a row; all axes but the one before the last).
+
+    In parameters that are stacked, such as those of :func:`jaxdl.combine.repeat`, ``vmapped`` or ``experts``, the
+    leading axis is one of these others: the units of one number in all the layers make one group. There, penalise one
+    layer at a time, in a function of the parameters of one's own.
 
     Example:
         >>> import jax.numpy as jnp
@@ -121,14 +126,7 @@ def group_lasso(
 
 
 def _single(call: str, measure: Callable[[jax.Array], jax.Array], strength: float, where: Where) -> Penalty:
-    return Penalty((Term(call, measure, not_negative(call, "strength", strength), globs_of(call, where)),))
-
-
-def globs_of(call: str, where: Where) -> tuple[str, ...]:
-    globs = (where,) if isinstance(where, str) else tuple(where)
-    if not globs or not all(isinstance(glob, str) for glob in globs):
-        raise bad_value(call, "where must be a path glob, or several", where)
-    return globs
+    return Penalty((Term(call, measure, not_negative(call, "strength", strength), globs(call, where)),))
 
 
 def _wide(leaf: jax.Array) -> jax.Array:

@@ -8,7 +8,8 @@ import optax
 
 from jaxdl.core import bad_value, select
 from jaxdl.core.checks import not_negative
-from jaxdl.penalties.parameters import Where, globs_of
+from jaxdl.core.select import globs, with_hidden
+from jaxdl.penalties.parameters import Where
 
 
 class ProximalState(NamedTuple):
@@ -27,6 +28,9 @@ def proximal_l1(
     limit is the minimum of loss plus penalty; it is not the accelerated one (FISTA). After an optimizer that scales
     each weight by itself, such as Adam, it still gives exact zeros, but thresholds all weights alike.
 
+    To train a part alone, freeze the whole chain, ``train.freeze(optax.chain(…, proximal_l1(…)), "encoder/*")``: after
+    an optimizer that is frozen by itself it would still shrink the frozen weights.
+
     **Args** ``learning_rate``: η, a number or a schedule, the optimizer's own; ``strength``: λ.
 
     **Raises** ``ValueError`` for a negative strength, a pattern that matches nothing, or an update without parameters.
@@ -43,10 +47,10 @@ def proximal_l1(
     algorithms, 2014.
     """
     not_negative("proximal_l1", "strength", strength)
-    globs = globs_of("proximal_l1", where)
+    patterns = globs("proximal_l1", where)
 
     def init(params: Any) -> ProximalState:
-        select("proximal_l1", params, globs)
+        select("proximal_l1", with_hidden(params), patterns)
         return ProximalState(jnp.zeros((), jnp.int32))
 
     def update(updates: Any, state: ProximalState, params: Any = None) -> tuple[Any, ProximalState]:
@@ -54,13 +58,13 @@ def proximal_l1(
             raise bad_value("proximal_l1", "update needs the parameters", None)
         rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
 
-        def shrink(use: bool, change: jax.Array, param: jax.Array) -> jax.Array:
-            if not use:
+        def shrink(use: bool, change: Any, param: Any) -> Any:
+            if not use or isinstance(change, optax.MaskedNode):
                 return change
             moved = param + change
             return jnp.sign(moved) * jnp.maximum(jnp.abs(moved) - rate * strength, 0).astype(param.dtype) - param
 
-        chosen = select("proximal_l1", params, globs)
+        chosen = select("proximal_l1", with_hidden(params), patterns)
         return jax.tree.map(shrink, chosen, updates, params), ProximalState(optax.safe_increment(state.count))
 
     return optax.GradientTransformation(init, update)

@@ -47,7 +47,7 @@ def watch_targets(feed: Feed, loss_fn: Supervised, train_state: TrainState, tran
     x = transformed(transform, example)["x"]
     prediction = prediction_spec(loss_fn.model, train_state.params, train_state.state, x)
     prediction = prediction.x if isinstance(prediction, Ragged) else prediction
-    feed.watch(lambda data: check_targets(loss_fn.loss, prediction, data["y"]))
+    feed.watch(lambda data: check_targets(loss_fn.loss, prediction, data["y"], data.get("weight")))
 
 
 def transformed(transform: Transform | None, example: Any) -> Any:

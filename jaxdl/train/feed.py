@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.core import bad_value
+from jaxdl.core.targets import without_masked
 from jaxdl.data.order import epoch_order
 
 Prepare = Callable[[Any], Any]
@@ -61,7 +62,12 @@ class Feed(ABC):
 
 
 def check_finite(call: str, data: Any) -> None:
-    """Raise when a floating leaf of ``data``, on the host, holds a nan or an inf."""
+    """Raise when a floating leaf of ``data``, on the host, holds a nan or an inf.
+
+    Targets (``"y"``) may where they are masked: by a ``"weight"`` of 0, or as padding.
+    """
+    if isinstance(data, dict) and "y" in data:
+        data = data | {"y": without_masked(data["y"], data.get("weight"))}
     for path, leaf in jax.tree.leaves_with_path(data):
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             continue

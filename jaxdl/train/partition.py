@@ -8,7 +8,7 @@ import jax
 import optax
 
 from jaxdl.core import bad_type, bad_value, flat_paths, select
-from jaxdl.core.select import globs
+from jaxdl.core.select import globs, with_hidden
 
 Groups = tuple[tuple[tuple[str, ...], optax.GradientTransformation], ...]
 
@@ -22,6 +22,9 @@ def freeze(optimizer: optax.GradientTransformation, where: str | Sequence[str]) 
     the others alone. To thaw them, go on with another optimizer and its fresh state:
     ``train_state.replace(opt_state=optimizer.init(train_state.params))``. To train a part alone, name that part:
     ``by_path({"head/*": optimizer}, optax.set_to_zero())``.
+
+    State is no parameter: the running statistics of a frozen batch norm go on moving as batches are read. To hold them
+    too, wrap the frozen part in a layer of one's own whose ``apply`` calls the part's with ``train=False``.
 
     **Args** ``where``: a glob of paths or several, such as ``"encoder/*"``; ``*`` stands for any text, ``/`` included.
 
@@ -84,7 +87,7 @@ class _Mask:
     where: tuple[str, ...]
 
     def __call__(self, params: Any) -> Any:
-        return select("path_mask", _with_hidden(params), self.where)
+        return select("path_mask", with_hidden(params), self.where)
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class _Partition:
 
     def labels(self, params: Any) -> Any:
         """For each parameter the number of the first group that matches it, or ``default``."""
-        tree = _with_hidden(params)
+        tree = with_hidden(params)
         labels = dict.fromkeys(flat_paths(tree), "default")
         for number, (where, _) in enumerate(self.groups):
             matched = [path for path, chosen in flat_paths(select(self.call, tree, where)).items() if chosen]
@@ -109,11 +112,6 @@ class _Partition:
                 raise bad_value(self.call, needs, f"only {', '.join(matched)}")
             labels |= dict.fromkeys(left, str(number))
         return jax.tree.unflatten(jax.tree.structure(tree), labels.values())
-
-
-def _with_hidden(params: Any) -> Any:
-    """The tree with a leaf also where an optimizer around this one hides a parameter from it."""
-    return jax.tree.map(lambda _: 0, params, is_leaf=lambda leaf: isinstance(leaf, optax.MaskedNode))
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ def _measured(name: str, function: Callable[..., Any], prediction: Any, target: 
             weight = real if weight is None else real * jnp.expand_dims(weight, range(weight.ndim, 2))
             prediction = prediction.x
         target = target.x if isinstance(target, Ragged) else target
+    prediction = _detached(prediction, weight)
     if is_reducing(function):
         return _a_sum(name, function(prediction, target, weight))
     values = function(prediction, target)
@@ -68,6 +69,20 @@ def _measured(name: str, function: Callable[..., Any], prediction: Any, target: 
         needs = f"{name} must give a value for each example, not reduced, or a Sum"
         raise bad_value("supervised", needs, values)
     return Sum.of(values, weight)
+
+
+def _detached(prediction: Any, weight: Any) -> Any:
+    """The prediction, without a gradient where the weight is 0: there a loss's may be nan, which 0 does not mask."""
+    if weight is None:
+        return prediction
+    masked = jnp.asarray(weight) == 0
+
+    def detach(leaf: Any) -> Any:
+        if leaf.shape[: masked.ndim] != masked.shape:
+            return leaf
+        return jnp.where(jnp.expand_dims(masked, range(masked.ndim, leaf.ndim)), jax.lax.stop_gradient(leaf), leaf)
+
+    return jax.tree.map(detach, prediction)
 
 
 def _a_sum(name: str, result: Any) -> Sum:
@@ -105,6 +120,7 @@ def supervised(
     compares with the validation's), those given, and ``penalty``.
 
     A :class:`jaxdl.Ragged` prediction gives its array to the loss and the metrics, and its padded positions no weight.
+    What has weight 0 is masked: its target may be anything, also nan, and no gradient goes through its prediction.
 
     **Args** ``batch``: ``{"x", "y"}`` and, where examples count unequally or are masked, ``"weight"``. ``metrics``: by
     name, ``(prediction, y) ->`` values like a loss, or such as :func:`jaxdl.metrics.reducing` marks. ``penalty``: a
