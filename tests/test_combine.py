@@ -455,13 +455,14 @@ def test_spectral_norm_of_zeros_is_zero():
     assert jnp.isfinite(vjp(jnp.ones((3, 2)))[0]).all()
 
 
-@pytest.mark.parametrize(("dtype", "size"), [(jnp.float16, 300.0), (jnp.bfloat16, 1.3)])
+@pytest.mark.parametrize(("dtype", "size"), [(jnp.float16, 300.0), (jnp.bfloat16, 1.37)])
 def test_spectral_norm_divides_in_float32(dtype, size):
     rng = np.random.default_rng(0)  # of one rank; σ = 256 · size is beyond float16
     kernel = jnp.asarray(size * np.sign(rng.normal(size=(256, 1)) * rng.normal(size=(1, 256))), dtype)
     kernel = kernel if dtype == jnp.float16 else kernel * jnp.asarray(1 + rng.uniform(size=(256, 256)), dtype)
     u = jnp.linalg.svd(kernel.astype(jnp.float32))[2][0]
-    found, u, v = jax.jit(partial(F.spectral_norm, iterations=20))(kernel, u, jnp.ones(256))
+    _, u, v = jax.jit(partial(F.spectral_norm, iterations=20))(kernel, u, jnp.ones(256))
+    found = F.spectral_norm(kernel, u, v)[0]  # not compiled: XLA may keep more digits than it is asked for
     wide = F.spectral_norm(kernel.astype(jnp.float32), u, v)[0]
     assert found.dtype == dtype
     np.testing.assert_array_equal(found, wide.astype(dtype))
