@@ -33,6 +33,7 @@ from jaxdl.core import Ragged as Ragged
 from jaxdl.core import Sum as Sum
 from jaxdl.core import layer as layer
 from jaxdl.core import stateless as stateless
+from jaxdl.train import Checkpoint as Checkpoint
 from jaxdl.train import TrainState as TrainState
 from jaxdl.train import by_path as by_path
 from jaxdl.train import evaluate as evaluate

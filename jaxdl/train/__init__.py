@@ -1,5 +1,6 @@
 """Training: state, step, engine, fit. It knows layers by ``init`` and ``apply`` alone."""
 
+from jaxdl.train.checkpoint import Checkpoint as Checkpoint
 from jaxdl.train.engine import run as run
 from jaxdl.train.evaluate import evaluate as evaluate
 from jaxdl.train.evaluate import predict as predict

@@ -68,17 +68,17 @@ class ChunkFeed(Feed):
             check(data)
         return data
 
-    def _segments(self, number: int) -> Iterator[Segment]:
+    def _segments(self, number: int, start: int) -> Iterator[Segment]:
         rows, tail = self.plan.rows(number)
         room = min(_chunk_steps(self.spec), len(rows))
-        for first in range(0, len(rows), room):
+        for first in range(start - start % room, len(rows), room):
             part = rows[first : first + room]
             yield _chunk(self._load(part.ravel()), self.plan.batch_size, len(part), room, first)
-        if len(tail):
+        if len(tail) and start <= len(rows):
             yield _chunk(self._load(tail), len(tail), 1, 1, len(rows))
 
-    def epoch(self, number: int) -> Iterator[Segment]:
-        return _ahead(self._segments(number))
+    def epoch(self, number: int, start: int = 0) -> Iterator[Segment]:
+        return _ahead(self._segments(number, start))
 
 
 class StreamFeed(Feed):
@@ -101,12 +101,13 @@ class StreamFeed(Feed):
         while self.pending:
             yield self.pending.pop(0)
 
-    def _raw(self, number: int) -> Iterator[Any]:
-        fresh = iter(self.data(number, 0) if self.numbered else self.data)
+    def _raw(self, number: int, start: int = 0) -> Iterator[Any]:
+        fresh = iter(self.data(number, start) if self.numbered else self.data)
         return itertools.chain(self._again(), fresh) if self.once else fresh
 
-    def _batches(self, number: int) -> Iterator[Any]:
-        for batch in itertools.islice(self._raw(number), self.steps):
+    def _batches(self, number: int, start: int) -> Iterator[Any]:
+        left = None if self.steps is None else self.steps - start
+        for batch in itertools.islice(self._raw(number, start), left):
             # Copied, since several are held and a source may fill one buffer again and again.
             yield jax.tree.map(lambda leaf: np.array(leaf, copy=True), self.prepare(batch))
 
@@ -124,10 +125,10 @@ class StreamFeed(Feed):
     def watch(self, check: Check) -> None:
         self.checks.append(check)
 
-    def _segments(self, number: int) -> Iterator[Segment]:
-        first, kind = 0, None
+    def _segments(self, number: int, start: int) -> Iterator[Segment]:
+        first, kind = start, None
         held: list[Any] = []
-        for batch in self._batches(number):
+        for batch in self._batches(number, start):
             check_finite(self.call, batch)
             for check in self.checks:
                 check(batch)
@@ -137,9 +138,10 @@ class StreamFeed(Feed):
                 first, held = first + len(held), []
             kind = this
             held.append(batch)
-        if kind is None:
+        if kind is None and not start:
             raise bad_value(self.call, f"data must give batches in epoch {number + 1}", "none")
-        yield self._joined(held, kind, first)
+        if kind is not None:
+            yield self._joined(held, kind, first)
 
     def _joined(self, held: list[Any], kind: Kind, first: int) -> Segment:
         # As many batches as came together first (a smaller last one comes alone) make a chunk of that kind for good.
@@ -147,8 +149,8 @@ class StreamFeed(Feed):
         joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *held)
         return _chunk(joined, kind[1], len(held), room, first)
 
-    def epoch(self, number: int) -> Iterator[Segment]:
-        return _ahead(self._segments(number))
+    def epoch(self, number: int, start: int = 0) -> Iterator[Segment]:
+        return _ahead(self._segments(number, start))
 
 
 def _kind(call: str, batch: Any) -> Kind:

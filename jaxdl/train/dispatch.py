@@ -30,20 +30,21 @@ class Dispatcher:
         self.tail: Future[Any] | None = None
 
     def advance(
-        self, state: Any, totals: Totals | None, segment: Segment, epoch: int, at: int
+        self, state: Any, totals: Totals | None, segment: Segment, epoch: int, at: int, most: int
     ) -> tuple[Any, Totals, int]:
-        """Run a segment's next steps, from step ``at``, adding their metrics to ``totals`` (None: from zero).
+        """Run a segment's next steps, ``most`` at most, from step ``at``, adding their metrics to ``totals``.
 
         Returns the new state, the new totals, and how many steps they were.
         """
-        if totals is None:
-            totals = zero_totals(self.step, self.transform, state, segment.data, segment.order, self.key)
+        if not isinstance(totals, dict):  # None at the start of an epoch; the bare leaves in a resumed one
+            zero = zero_totals(self.step, self.transform, state, segment.data, segment.order, self.key)
+            totals = zero if totals is None else jax.tree.unflatten(jax.tree.structure(zero), totals)
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves((segment.order, segment.data)))
         if shapes not in self.paces:
             state, totals = self._prepared(state, totals, segment)
             self.paces[shapes] = Pace()
         pace = self.paces[shapes]
-        count = pace.steps(segment.steps - at)
+        count = pace.steps(min(segment.steps - at, most))
         begun = time.perf_counter()
         state, totals = self._call(state, totals, segment, epoch, at, at + count)
         pace.measured(count, time.perf_counter() - begun)

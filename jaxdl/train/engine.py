@@ -1,5 +1,8 @@
 """The one engine: it drives any step over any data, many steps a program."""
 
+import os
+import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +14,13 @@ import jax.numpy as jnp
 
 from jaxdl.core import bad_value
 from jaxdl.core.checks import is_int, positive_int
+from jaxdl.train.checkpoint import Checkpoint
 from jaxdl.train.dispatch import Dispatcher
 from jaxdl.train.events import Callback, Event, History
-from jaxdl.train.feed import Feed
+from jaxdl.train.feed import Feed, Segment
 from jaxdl.train.interrupt import Interrupt, catch_interrupt
-from jaxdl.train.program import StepFn, Totals, means
+from jaxdl.train.keeper import Keeper, Position
+from jaxdl.train.program import StepFn, means
 from jaxdl.train.progress import Progress
 from jaxdl.train.sources import open_feed
 from jaxdl.train.step import Transform
@@ -39,6 +44,8 @@ def run(
     callbacks: Sequence[Callback] = (),
     transform: Transform | None = None,
     progress: bool = True,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+    resume: bool = False,
     consume: bool = False,
 ) -> tuple[Any, History]:
     """Drive a step over epochs of data: ``step(train_state, batch) -> (train_state, metrics)``.
@@ -46,6 +53,10 @@ def run(
     Many steps run as one compiled program whose loop bounds are arguments: it is compiled once, and found again by a
     later run of an equal step. Ctrl-C ends the run after the program at hand and returns what is reached; a second
     one interrupts at once.
+
+    With ``checkpoint`` the run is saved as it goes, on Ctrl-C and on SIGTERM (which then ends the process with code
+    143). The same call with ``resume=True`` goes on from the last save, from the beginning where there is none, and
+    comes to the same bits as a run that was never cut short.
 
     **Args**
     ``train_state``: any pytree of arrays; the step gives back one like it. It is copied first, unless ``consume``.
@@ -58,6 +69,8 @@ def run(
     begin with ``validation_``.
     ``transform``: ``(batch, key) -> batch``, inside of the program: uint8 to float, or augmentation; pure. The key is
     None where nothing may be augmented: in evaluation, and where only shapes are asked for.
+    ``checkpoint``: a folder, or a :class:`Checkpoint` that says how often and what is kept. ``resume``: go on from what
+    is there; the data must be ones that can begin in the middle (a bare iterator cannot).
     ``callbacks``: each is called with an :class:`Event`. ``progress``: a bar and a table on a terminal, else plain
     lines.
 
@@ -95,6 +108,8 @@ def run(
         callbacks=callbacks,
         transform=transform,
         progress=progress,
+        checkpoint=checkpoint,
+        resume=resume,
         consume=consume,
     )
 
@@ -111,6 +126,8 @@ def drive(
     callbacks: Sequence[Callback] = (),
     transform: Transform | None = None,
     progress: bool = True,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+    resume: bool = False,
     consume: bool = False,
 ) -> tuple[Any, History]:
     """What :func:`run` does, once its data are a feed."""
@@ -118,15 +135,25 @@ def drive(
     if not is_int(first_epoch) or first_epoch < 0:
         raise bad_value("run", "first_epoch must be an int of 0 or more", first_epoch)
     feed.check_epochs("run", epochs)
+    if resume and checkpoint is None:
+        raise bad_value("run", "resume=True needs checkpoint=…, the folder to go on from", None)
     listeners = [*callbacks]
     with ExitStack() as stack:
-        interrupt = stack.enter_context(catch_interrupt())
+        interrupt = stack.enter_context(catch_interrupt(terminate=checkpoint is not None))
         beside = stack.enter_context(ThreadPoolExecutor(1))
+        keeper = None
+        if checkpoint is not None:
+            settings = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+            keeper = stack.enter_context(Keeper(settings, resume=resume, seed=seed, feed=feed))
         if progress:
             listeners.append(stack.enter_context(Progress()))
         dispatcher = Dispatcher(step, transform, seed, feed, beside)
-        engine = _Engine(_owned(train_state, consume), feed, dispatcher, listeners, interrupt)
-        return engine.drive(range(first_epoch, first_epoch + epochs), evaluate)
+        engine = _Engine(_owned(train_state, consume), feed, dispatcher, listeners, interrupt, keeper)
+        result = engine.drive(range(first_epoch, first_epoch + epochs), evaluate)
+    if interrupt.terminated:
+        print("SIGTERM: saved; resume=True goes on from here", file=sys.stderr, flush=True)
+        raise SystemExit(128 + signal.SIGTERM)
+    return result
 
 
 def _owned(train_state: Any, consume: bool) -> Any:
@@ -147,20 +174,30 @@ class _Engine:
     """One run, as far as it has come."""
 
     def __init__(
-        self, state: Any, feed: Feed, dispatcher: Dispatcher, listeners: Sequence[Callback], interrupt: Interrupt
+        self,
+        state: Any,
+        feed: Feed,
+        dispatcher: Dispatcher,
+        listeners: Sequence[Callback],
+        interrupt: Interrupt,
+        keeper: Keeper | None,
     ):
         self.state, self.feed, self.dispatcher = state, feed, dispatcher
-        self.listeners, self.interrupt = listeners, interrupt
+        self.listeners, self.interrupt, self.keeper = listeners, interrupt, keeper
         self.history: History = {}
+        self.position = Position(0)
         self.stopped = False
 
     def drive(self, epochs: range, evaluate: Evaluate | None) -> tuple[Any, History]:
-        event = Event("begin", epochs.start, epochs.stop, 0, self.feed.steps, {}, self.state, self.history)
+        self.position.epoch = epochs.start
+        if self.keeper is not None and (found := self.keeper.restore(self.state)) is not None:
+            self.state, self.position, self.history = found
+        event = Event("begin", self.position.epoch, epochs.stop, 0, self.feed.steps, {}, self.state, self.history)
         self._tell(event)
-        for number in epochs:
-            if self._done():
-                break
-            self._epoch(number, event, evaluate)
+        while self.position.epoch < epochs.stop and not self._done():
+            self._epoch(event, evaluate)
+        if self.keeper is not None:
+            self.keeper.save(self.state, self.position, self.history)
         self._tell(event, kind="end", state=self.state, stop=self._done())
         return self.state, self.history
 
@@ -174,29 +211,43 @@ class _Engine:
             listener(event)
         self.stopped = self.stopped or event.stop
 
-    def _epoch(self, number: int, event: Event, evaluate: Evaluate | None) -> None:
-        begun = time.perf_counter()
-        totals: Totals | None = None
-        metrics: dict[str, Any] = {}
-        steps = 0
-        for segment in self.feed.epoch(number):
-            at = 0
+    def _epoch(self, event: Event, evaluate: Evaluate | None) -> None:
+        """One epoch from where it stands; it counts as done unless the run was stopped in the middle of it."""
+        here, begun = self.position, time.perf_counter()
+        for segment in self.feed.epoch(here.epoch, here.steps):
+            at = here.steps - segment.first
             while at < segment.steps and not self._done():
-                self.state, totals, count = self.dispatcher.advance(self.state, totals, segment, number, at)
-                at, steps = at + count, steps + count
-                metrics = means(totals)
-                self._tell(event, kind="program", epoch=number + 1, step=steps, metrics=metrics, state=self.state)
+                at += self._program(event, segment, at)
             if self._done():
                 break
-        if not steps:
+        if not here.steps:
             return
-        row = {"epoch": number + 1, "steps": steps, **metrics}
+        row = {"epoch": here.epoch + 1, "steps": here.steps, **here.metrics}
         seconds = time.perf_counter() - begun
-        if evaluate is not None and not self._done():
+        whole = not self._done()
+        if evaluate is not None and whole:
             row |= {f"validation_{name}": value for name, value in evaluate(self.state).items()}
         row["seconds"] = seconds
+        if self.keeper is not None and not whole:
+            self.keeper.save(self.state, self.position, self.history)  # without the row of an epoch that will go on
         record(self.history, row)
+        if whole:
+            self.position = here.next_epoch()
         self._tell(event, kind="epoch", metrics=row, state=self.state)
+        if self.keeper is not None and whole:
+            self.keeper.epoch_done(self.state, self.position, self.history)
+
+    def _program(self, event: Event, segment: Segment, at: int) -> int:
+        """The segment's next steps as one program; how many they were."""
+        here = self.position
+        most = segment.steps - at if self.keeper is None else self.keeper.most(here.done)
+        self.state, here.totals, count = self.dispatcher.advance(self.state, here.totals, segment, here.epoch, at, most)
+        here.steps, here.done = here.steps + count, here.done + count
+        here.metrics = means(here.totals)
+        self._tell(event, kind="program", epoch=here.epoch + 1, step=here.steps, metrics=here.metrics, state=self.state)
+        if self.keeper is not None:
+            self.keeper.program_done(self.state, here, self.history)
+        return count
 
 
 def record(history: History, row: dict[str, Any]) -> None:

@@ -45,8 +45,8 @@ class Feed(ABC):
             raise bad_value(call, f"data must last for {epochs} epochs", "an iterator, which lasts for one", hint)
 
     @abstractmethod
-    def epoch(self, number: int) -> Iterator[Segment]:
-        """The segments of the epoch of that number."""
+    def epoch(self, number: int, start: int = 0) -> Iterator[Segment]:
+        """The segments of the epoch of that number, from the one that holds step ``start``."""
 
     @abstractmethod
     def example(self) -> Any:
@@ -130,10 +130,11 @@ class ResidentFeed(Feed):
     def tail(self) -> tuple[Any, Any] | None:
         return (self.data, jax.ShapeDtypeStruct((1, self.plan.tail), jnp.int32)) if self.plan.tail else None
 
-    def epoch(self, number: int) -> Iterator[Segment]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[Segment]:
         if self.data is None:
             self.data = jax.tree.map(jnp.asarray, self.host)
         rows, tail = self.plan.rows(number)
-        yield Segment(self.data, jnp.asarray(rows), len(rows), 0)
-        if len(tail):
+        if start < len(rows):
+            yield Segment(self.data, jnp.asarray(rows), len(rows), 0)
+        if len(tail) and start <= len(rows):
             yield Segment(self.data, jnp.asarray(tail[None]), 1, len(rows))

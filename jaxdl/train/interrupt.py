@@ -1,4 +1,4 @@
-"""Ctrl-C that loses nothing: the first one asks the engine to stop at the end of the program that runs."""
+"""Ctrl-C and SIGTERM that lose nothing: the engine stops at the end of the program that runs."""
 
 import signal
 import threading
@@ -8,30 +8,36 @@ from types import FrameType
 
 
 class Interrupt:
-    """Whether Ctrl-C was pressed."""
+    """Whether Ctrl-C was pressed, and whether the process was asked to end."""
 
     pressed = False
+    terminated = False
 
 
 @contextmanager
-def catch_interrupt() -> Iterator[Interrupt]:
+def catch_interrupt(terminate: bool = False) -> Iterator[Interrupt]:
     """Within it, the first Ctrl-C is noted in the object it gives; a second one interrupts as ever.
 
     Outside of the main thread, where Python delivers no signals, it does nothing.
+
+    **Args** ``terminate``: note SIGTERM as well, which otherwise ends the process at once.
     """
     interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
-    before = signal.getsignal(signal.SIGINT)
 
     def note(number: int, frame: FrameType | None) -> None:
-        if interrupt.pressed:
+        if interrupt.pressed and number == signal.SIGINT:
             raise KeyboardInterrupt
         interrupt.pressed = True
+        interrupt.terminated = interrupt.terminated or number == signal.SIGTERM
 
-    signal.signal(signal.SIGINT, note)
+    signals = [signal.SIGINT, signal.SIGTERM] if terminate else [signal.SIGINT]
+    before = {number: signal.signal(number, note) for number in signals}
     try:
         yield interrupt
     finally:
-        signal.signal(signal.SIGINT, before if before is not None else signal.default_int_handler)
+        for number, handler in before.items():
+            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, default if handler is None else handler)

@@ -1,0 +1,400 @@
+"""Checkpoints and exact resume: what is saved, when, what damage does, and that a resumed run has the same bits."""
+
+import errno
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxdl as dl
+from jaxdl import layers as L
+from jaxdl.train.checkpoint import Store
+
+RNG = np.random.default_rng(0)
+DATA = {"x": RNG.normal(size=(50, 4)).astype(np.float32), "y": RNG.integers(0, 3, 50).astype(np.int32)}
+MODEL = dl.sequential(L.dense(8), jnp.tanh, L.batch_norm(), L.dropout(0.3), L.dense(3))
+OPTIMIZER = optax.adam(optax.exponential_decay(1e-2, 10, 0.9))
+LOSS = dl.supervised(MODEL, dl.losses.cross_entropy, metrics={"accuracy": dl.metrics.accuracy})
+
+
+def fit(data=DATA, epochs=4, **arguments):
+    batch_size = {} if callable(data) else {"batch_size": 8}
+    return dl.fit(
+        MODEL,
+        data,
+        loss=dl.losses.cross_entropy,
+        optimizer=OPTIMIZER,
+        epochs=epochs,
+        metrics={"accuracy": dl.metrics.accuracy},
+        validation=DATA,
+        progress=False,
+        **batch_size | arguments,
+    )
+
+
+def numbers(tree):
+    return [
+        np.asarray(jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf)
+        for leaf in jax.tree.leaves(tree)
+    ]
+
+
+def assert_same_bits(found, expected):
+    state, history = found
+    wanted_state, wanted_history = expected
+    for a, b in zip(numbers(state), numbers(wanted_state), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for column in wanted_history:
+        if column != "seconds":
+            assert history[column] == wanted_history[column], column
+
+
+def stop_at(done):
+    """A callback that ends the run once so many steps are done."""
+    seen = [0]
+
+    def callback(event):
+        if event.kind == "program":
+            seen[0] = event.step + (event.epoch - 1) * 7
+            event.stop = seen[0] >= done
+
+    return callback
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return fit()
+
+
+class Source:
+    """A random-access source, as data that do not stay on the device are."""
+
+    def __len__(self):
+        return 50
+
+    def __getitem__(self, index):
+        return {name: leaf[index] for name, leaf in DATA.items()}
+
+
+def stream(epoch, start):
+    order = dl.data.epoch_order(50, seed=0, epoch=epoch)
+    for step in range(start, 7):
+        rows = order[step * 8 : (step + 1) * 8]
+        yield {name: leaf[rows] for name, leaf in DATA.items()}
+
+
+@pytest.mark.parametrize("data", [DATA, Source(), stream], ids=["arrays", "source", "stream"])
+@pytest.mark.parametrize("stops", [(1,), (3, 9, 16), (7,), (6, 13, 20, 27)], ids=str)
+def test_a_resumed_run_has_the_same_bits(tmp_path, data, stops, whole):
+    for done in stops:
+        fit(data, checkpoint=dl.Checkpoint(tmp_path, every_steps=1), resume=True, callbacks=[stop_at(done)])
+    assert_same_bits(fit(data, checkpoint=tmp_path, resume=True), whole)
+    # What is finished is read, not trained again.
+    assert_same_bits(fit(data, checkpoint=tmp_path, resume=True), whole)
+
+
+def test_more_epochs_go_on_from_what_is_finished(tmp_path, whole):
+    fit(epochs=2, checkpoint=tmp_path)
+    assert_same_bits(fit(epochs=4, checkpoint=tmp_path, resume=True), whole)
+
+
+def test_any_step_and_any_pytree_is_kept(tmp_path):
+    def step(s, batch):
+        return {"mean": 0.9 * s["mean"] + 0.1 * batch.mean(), "empty": s["empty"], "half": s["half"]}, {
+            "m": batch.mean()
+        }
+
+    start = {"mean": jnp.zeros(()), "empty": jnp.zeros((0, 3)), "half": jnp.ones(3, jnp.bfloat16)}
+    data = DATA["x"]
+    expected = dl.run(step, start, data, epochs=3, batch_size=8, progress=False)
+    run = {"batch_size": 8, "progress": False, "checkpoint": tmp_path, "resume": True}
+    dl.run(step, start, data, epochs=1, **run)
+    found, _ = dl.run(step, start, data, epochs=3, **run)
+    assert found["half"].dtype == jnp.bfloat16
+    assert_same_bits((found, {}), (expected[0], {}))
+
+
+def test_it_is_saved_just_at_every_steps_and_the_latest_are_kept(tmp_path):
+    saved = []
+
+    class Watched(Store):
+        def save(self, number, tree, position, best=None):
+            saved.append(position["done"])
+            super().save(number, tree, position, best)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxdl.train.keeper.Store", Watched)
+        fit(epochs=2, checkpoint=dl.Checkpoint(tmp_path, every_steps=5, keep=3))
+    assert saved == [5, 10, 14]
+    assert len(list(tmp_path.glob("checkpoint_*"))) == 3
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_the_best_stays_as_well(tmp_path, mode):
+    _, history = fit(epochs=6, checkpoint=dl.Checkpoint(tmp_path, keep=1, best="validation_loss", mode=mode))
+    column = history["validation_loss"]
+    best = (np.argmin if mode == "min" else np.argmax)(column) + 1
+    kept = sorted(int(path.name.removeprefix("checkpoint_")) for path in tmp_path.glob("checkpoint_*"))
+    assert kept == sorted({7 * best + best, 7 * 6 + 6})
+
+
+def test_files_of_others_are_never_touched(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "12").mkdir()
+    (tmp_path / "other.orbax-checkpoint-tmp-1").mkdir()
+    (tmp_path / "checkpoint_3.orbax-checkpoint-tmp").mkdir()
+    fit(epochs=2, checkpoint=dl.Checkpoint(tmp_path, every_steps=1, keep=1))
+    left = {path.name for path in tmp_path.iterdir()}
+    assert {"notes.txt", "12", "other.orbax-checkpoint-tmp-1"} < left
+    assert len(left) == 4
+
+
+def save_some(folder, count=3):
+    tree = {"a": jnp.arange(300.0), "b": {"c": jnp.ones((3, 4))}}
+    store = Store(dl.Checkpoint(folder, keep=count))
+    for number in range(1, count + 1):
+        store.save(number, jax.tree.map(lambda leaf, number=number: leaf * number, tree), {"number": number})
+    store.close()
+    return tree
+
+
+def read(folder, tree):
+    store = Store(dl.Checkpoint(folder))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return store.restore(tree)
+    finally:
+        store.close()
+
+
+def damage(path, generator):
+    raw = bytearray(path.read_bytes())
+    kind = generator.choice(["flip", "cut", "empty", "gone", "zeros"])
+    if kind == "gone" or not raw:
+        path.unlink()
+        return
+    if kind == "flip":
+        raw[generator.randrange(len(raw))] ^= 1 << generator.randrange(8)
+    elif kind == "zeros":
+        at = generator.randrange(len(raw))
+        raw[at : at + 16] = bytes(len(raw[at : at + 16]))
+    path.write_bytes(bytes(raw[: generator.randrange(len(raw))] if kind == "cut" else b"" if kind == "empty" else raw))
+
+
+def corruptions(tmp_path, count, seed):
+    """Damage one file of the newest checkpoint; what is read must be sound: it, or the one before."""
+    import shutil
+
+    generator = random.Random(seed)
+    tree = save_some(tmp_path / "sound")
+    outcomes = {2: 0, 3: 0}
+    for index in range(count):
+        folder = tmp_path / f"damaged_{index}"
+        shutil.copytree(tmp_path / "sound", folder)
+        files = sorted(path for path in (folder / "checkpoint_3").rglob("*") if path.is_file())
+        damage(generator.choice(files), generator)
+        found, position = read(folder, tree)
+        number = position["number"]
+        outcomes[number] += 1
+        np.testing.assert_array_equal(found["a"], tree["a"] * number)
+        np.testing.assert_array_equal(found["b"]["c"], tree["b"]["c"] * number)
+        shutil.rmtree(folder)
+    return outcomes
+
+
+def test_a_damaged_checkpoint_never_gives_wrong_numbers(tmp_path):
+    assert corruptions(tmp_path, 25, seed=1)[2] > 5
+
+
+@pytest.mark.slow
+def test_five_hundred_damaged_checkpoints(tmp_path):
+    assert corruptions(tmp_path, 500, seed=2)[2] > 100
+
+
+def test_a_damaged_checkpoint_is_reported(tmp_path):
+    tree = save_some(tmp_path)
+    (tmp_path / "checkpoint_3" / "position" / "metadata").write_text("{")
+    store = Store(dl.Checkpoint(tmp_path))
+    with pytest.warns(UserWarning, match=r"checkpoint_3: .*; taking the one before it"):
+        _, position = store.restore(tree)
+    assert position["number"] == 2
+    for path in tmp_path.rglob("metadata"):
+        path.write_text("{")
+    with pytest.warns(UserWarning), pytest.raises(OSError, match=r"no sound checkpoint in .*: checkpoint_3: .*; check"):
+        store.restore(tree)
+    store.close()
+
+
+def test_another_model_is_refused_with_both_sides(tmp_path):
+    fit(epochs=1, checkpoint=tmp_path)
+    other = dl.sequential(L.dense(9), jnp.tanh, L.dense(3))
+    with pytest.raises(
+        ValueError,
+        match=r"must hold the train state of this run; got \d+ leaves that differ:\n(.*\n)*"
+        r"  params/dense/kernel: float32\[4, 8\] in the checkpoint, float32\[4, 9\] in the train state",
+    ):
+        dl.fit(
+            other, DATA, loss=dl.losses.cross_entropy, optimizer=OPTIMIZER, epochs=1, batch_size=8, progress=False,
+            checkpoint=tmp_path, resume=True,
+        )  # fmt: skip
+
+
+def test_a_full_disk_is_an_error_that_names_the_sound_one(tmp_path):
+    tree = save_some(tmp_path, 1)
+    store = Store(dl.Checkpoint(tmp_path))
+
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store.manager, "save", full)
+        store.save(2, tree, {"number": 2})
+        with pytest.raises(OSError, match=r"could not write to .*: No space left on device; checkpoint_1 is sound"):
+            store.wait()
+    store.close()
+    assert read(tmp_path, tree)[1]["number"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"resume": True}, r"run: resume=True needs checkpoint=…"),
+        ({"checkpoint": "a", "resume": True, "seed": 1}, r"seed and data must be those of the run, .*'seed': 0.*; got"),
+        ({"checkpoint": "a"}, r"must be empty of checkpoints; got checkpoint_8\. Did you mean resume=True"),
+        ({"checkpoint": "b", "data": iter([DATA]), "resume": True}, r"data that can be begun anew; got an iterator"),
+    ],
+)
+def test_errors(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    fit(epochs=1, checkpoint="a")
+    with pytest.raises(ValueError, match=message):
+        fit(**{"epochs": 1} | arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"keep": 0}, "keep must be a positive int; got 0"),
+        ({"every_steps": 0}, "every_steps must be a positive int; got 0"),
+        ({"every_seconds": 0}, "every_seconds must be positive; got 0"),
+        ({"mode": "best"}, 'mode must be "max" or "min"; got \'best\''),
+    ],
+)
+def test_settings_errors(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        dl.Checkpoint("a", **arguments)
+
+
+def test_a_best_that_is_no_column_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match=r"best must be a column of the history, \[.*'loss'.*\]; got 'f1'"):
+        fit(epochs=1, checkpoint=dl.Checkpoint(tmp_path, best="f1"))
+
+
+CHILD = """
+import json, sys, jax, numpy as np
+sys.path.insert(0, sys.argv[3])
+from test_checkpoint import fit, numbers
+import jaxdl as dl
+print("ready", flush=True)
+state, history = fit(epochs=int(sys.argv[2]), checkpoint=dl.Checkpoint(sys.argv[1], every_steps=2), resume=True)
+np.savez(sys.argv[1] + ".npz", *numbers(state))
+history.pop("seconds")
+open(sys.argv[1] + ".json", "w").write(json.dumps(history))
+"""
+
+
+def child(folder, epochs):
+    here = str(pathlib.Path(__file__).parent)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(pathlib.Path(here).parent), here])}
+    arguments = [sys.executable, "-c", CHILD, str(folder), str(epochs), here]
+    return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def killed_again_and_again(folder, kills, epochs, signals=(signal.SIGKILL,)):
+    """Kill a training process at random moments, start it again each time, and let it finish at last."""
+    generator = random.Random(3)
+    landed = 0
+    while landed < kills:
+        process = child(folder, epochs)
+        assert process.stdout.readline() == "ready\n", process.stderr.read()
+        try:
+            process.wait(generator.uniform(0.3, 4.0))
+            break  # It was faster than the kills.
+        except subprocess.TimeoutExpired:
+            process.send_signal(generator.choice(signals))
+            process.communicate()
+            landed += 1
+    process = child(folder, epochs)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    history = json.loads(pathlib.Path(f"{folder}.json").read_text())
+    with np.load(f"{folder}.npz") as saved:
+        return [saved[name] for name in saved.files], history, landed
+
+
+@pytest.mark.slow
+def test_killed_at_25_moments_it_comes_to_the_same_bits(tmp_path):
+    epochs = 120
+    found, history, landed = killed_again_and_again(tmp_path / "run", 25, epochs, (signal.SIGKILL, signal.SIGTERM))
+    assert landed == 25
+    state, expected = fit(epochs=epochs)
+    for a, b in zip(found, numbers(state), strict=True):
+        np.testing.assert_array_equal(a, b)
+    expected.pop("seconds")
+    assert history == expected
+
+
+def test_killed_once_it_comes_to_the_same_bits(tmp_path, whole):
+    found, history, _ = killed_again_and_again(tmp_path / "run", 1, 4)
+    for a, b in zip(found, numbers(whole[0]), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert history == {name: column for name, column in whole[1].items() if name != "seconds"}
+
+
+def test_sigterm_saves_and_says_so(tmp_path, capsys, whole):
+    def terminate(event):
+        if event.kind == "program" and event.step >= 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as exit_:
+        fit(checkpoint=tmp_path, callbacks=[terminate])
+    assert exit_.value.code == 143
+    assert "SIGTERM: saved" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert_same_bits(fit(checkpoint=tmp_path, resume=True), whole)
+
+
+def test_it_saves_by_the_clock_without_keeping_the_training_waiting(tmp_path):
+    gate = threading.Event()
+    written = []
+
+    class Slow(Store):
+        def _write(self, *arguments):
+            gate.wait(60)
+            super()._write(*arguments)
+            written.append(arguments[0])
+
+    def open_at_the_end(event):
+        if event.kind == "epoch" and event.epoch == 2:
+            assert not written  # The first save is due before; the training has not waited for it.
+            gate.set()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxdl.train.keeper.Store", Slow)
+        fit(epochs=3, checkpoint=dl.Checkpoint(tmp_path, every_seconds=1e-6), callbacks=[open_at_the_end])
+    assert len(written) >= 2
+    assert time.monotonic() > 0
