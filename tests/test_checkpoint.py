@@ -5,11 +5,11 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import threading
-import time
 import warnings
 
 import jax
@@ -196,8 +196,6 @@ def damage(path, generator):
 
 def corruptions(tmp_path, count, seed):
     """Damage one file of the newest checkpoint; what is read must be sound: it, or the one before."""
-    import shutil
-
     generator = random.Random(seed)
     tree = save_some(tmp_path / "sound")
     outcomes = {2: 0, 3: 0}
@@ -215,15 +213,22 @@ def corruptions(tmp_path, count, seed):
     return outcomes
 
 
+# Where one file is damaged, Orbax leaves the futures of the others unread.
+left_unread = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@left_unread
 def test_a_damaged_checkpoint_never_gives_wrong_numbers(tmp_path):
     assert corruptions(tmp_path, 25, seed=1)[2] > 5
 
 
+@left_unread
 @pytest.mark.slow
 def test_five_hundred_damaged_checkpoints(tmp_path):
     assert corruptions(tmp_path, 500, seed=2)[2] > 100
 
 
+@left_unread
 def test_a_damaged_checkpoint_is_reported(tmp_path):
     tree = save_some(tmp_path)
     (tmp_path / "checkpoint_3" / "position" / "metadata").write_text("{")
@@ -397,4 +402,3 @@ def test_it_saves_by_the_clock_without_keeping_the_training_waiting(tmp_path):
         patch.setattr("jaxdl.train.keeper.Store", Slow)
         fit(epochs=3, checkpoint=dl.Checkpoint(tmp_path, every_seconds=1e-6), callbacks=[open_at_the_end])
     assert len(written) >= 2
-    assert time.monotonic() > 0
