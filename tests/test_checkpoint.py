@@ -22,6 +22,8 @@ import jaxdl as dl
 from jaxdl import layers as L
 from jaxdl.train.checkpoint import Store
 
+OPTIMISED = True  # the processes that are killed compile as users do; the bits are to be the same
+
 RNG = np.random.default_rng(0)
 DATA = {"x": RNG.normal(size=(50, 4)).astype(np.float32), "y": RNG.integers(0, 3, 50).astype(np.int32)}
 MODEL = dl.sequential(L.dense(8), jnp.tanh, L.batch_norm(), L.dropout(0.3), L.dense(3))

@@ -63,7 +63,7 @@ class Store:
     """The checkpoints in a folder. ``save`` copies and returns; a thread writes. Its errors come with the next call."""
 
     def __init__(self, settings: Checkpoint):
-        ocp = need("orbax.checkpoint", "checkpoint", extra="export")
+        ocp = need("orbax.checkpoint", "checkpoint", extra="checkpoint")
         self.args = ocp.args
         self.folder = Path(settings.folder).absolute()
         try:
