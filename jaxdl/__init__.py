@@ -4,12 +4,13 @@ A layer is two pure functions over explicit pytrees, a model is a layer made of 
 function from (state, batch) to (state, metrics), and whole epochs are one XLA program.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from jaxdl import combine as combine
 from jaxdl import core as core
 from jaxdl import data as data
 from jaxdl import functional as functional
-from jaxdl import inspect as inspect
-from jaxdl import interop as interop
 from jaxdl import layers as layers
 from jaxdl import losses as losses
 from jaxdl import metrics as metrics
@@ -44,4 +45,15 @@ from jaxdl.train import predict as predict
 from jaxdl.train import run as run
 from jaxdl.train import supervised as supervised
 
+if TYPE_CHECKING:
+    from jaxdl import inspect as inspect
+    from jaxdl import interop as interop
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """The rooms that training does not need are opened when they are first asked for."""
+    if name in ("inspect", "interop"):
+        return importlib.import_module(f"jaxdl.{name}")
+    raise AttributeError(f"module 'jaxdl' has no attribute {name!r}")
