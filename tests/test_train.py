@@ -605,5 +605,37 @@ def test_bad_arguments_are_named():
     ]:
         with pytest.raises(ValueError, match=text):
             fit(**changes)
-    with pytest.raises(TypeError, match="unexpected keyword argument 'epoch'"):
+    with pytest.raises(TypeError, match=r"got epoch=…\. Did you mean epochs"):
         fit(epoch=3)
+
+
+X, Y = np.ones((8, 4), np.float32), np.zeros(8, np.int32)
+RIGHT = {"loss": dl.losses.cross_entropy, "optimizer": optax.sgd(0.1), "epochs": 1, "batch_size": 4}
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "message"),
+    [
+        (dl.layers.dense, {}, r"fit: model must be a layer; got .*Did you mean dense\(…\)\?"),
+        ([dl.layers.dense(2)], {}, r"fit: model must be a layer; got .*Did you mean dl\.sequential\(…\)\?"),
+        (None, {"optimizer": "adam"}, r"fit: optimizer must be one of optax, such as optax\.adam\(1e-3\); got adam"),
+        (None, {"optimizer": optax.adam}, r"optimizer must be one of optax.*Did you mean adam\(learning_rate\)\?"),
+        (None, {"loss": "cross_entropy"}, r"fit: loss must be a function, such as dl\.losses\.cross_entropy; got"),
+        (None, {"penalty": 1e-4}, r"fit: penalty must be a function of the parameters.*; got 0\.0001"),
+        (None, {"metrics": [dl.metrics.accuracy]}, r"fit: metrics must be functions by name"),
+        (None, {"train_state": {"kernel": X}}, r"fit: train_state must be a TrainState.*; got \{'kernel'"),
+        (None, {"validaton": (X, Y)}, r"fit: each argument .* got validaton=…\. Did you mean validation\?"),
+        (None, {"batchsize": 4}, r"got batchsize=…\. Did you mean batch_size\?"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_or_name_are_named(model, changes, message):
+    with pytest.raises(TypeError, match=message):
+        dl.fit(dl.layers.dense(2) if model is None else model, (X, Y), **RIGHT | changes)
+
+
+@pytest.mark.parametrize("lengths", [[9, 2], [-1, 2]])
+def test_impossible_lengths_are_an_error(lengths):
+    batch = dl.Ragged(np.ones((2, 5, 3), np.float32), np.array(lengths))
+    model = dl.sequential(dl.layers.dense(2), dl.layers.global_avg_pool())
+    with pytest.raises(ValueError, match=r"fit: lengths must be from 0 to the time, 5; got lengths from"):
+        dl.fit(model, (batch, Y[:2]), **RIGHT | {"batch_size": 2})

@@ -38,7 +38,10 @@ def summary(model: LayerLike, x: Any, *, width: int = 100) -> str:
         return built.params, built.state
 
     params, state = jax.eval_shape(visit, jax.random.key(0))
-    table = Table("path", "layer", "output")
+    table = Table()
+    table.add_column("path", overflow="fold")  # whole: it is what globs are written after
+    table.add_column("layer")
+    table.add_column("output", no_wrap=True)
     columns = {"parameters": [_count(part.built.params) for part in parts]}
     if _count(state):
         columns["state"] = [_count(part.built.state) for part in parts]

@@ -33,7 +33,8 @@ def from_torch(
     What differs, and is converted: kernels are transposed to channels last; the two biases of recurrent layers are
     summed where that is the same; ``in_proj_weight`` is split. ``running_var``, which PyTorch gathers with the unbiased
     n − 1, is taken as it is, and ``num_batches_tracked`` left out. A dense layer after a flatten sees its inputs in
-    another order in the two layouts: flatten channels last in PyTorch as well, or permute its rows by hand.
+    another order in the two layouts: let the model be ``…, permute(3, 1, 2), flatten(), dense(…)``, which flattens
+    channels first as PyTorch does.
 
     **Args** ``x``: an input, or its spec; ``state_dict``: of tensors or arrays; ``modules``: the module's name for the
     path of a layer, or for that of a part of the model the name of the module that holds its modules, where the order

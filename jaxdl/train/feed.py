@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdl.core import bad_value
+from jaxdl.core import Ragged, bad_value
+from jaxdl.core.checks import check_lengths
 from jaxdl.core.targets import without_masked
 from jaxdl.data.order import epoch_order
 
@@ -62,10 +63,13 @@ class Feed(ABC):
 
 
 def check_finite(call: str, data: Any) -> None:
-    """Raise when a floating leaf of ``data``, on the host, holds a nan or an inf.
+    """Raise when a floating leaf of ``data``, on the host, holds a nan or an inf, or a ragged one impossible lengths.
 
-    Targets (``"y"``) may where they are masked: by a ``"weight"`` of 0, or as padding.
+    Targets (``"y"``) may be nan where they are masked: by a ``"weight"`` of 0, or as padding.
     """
+    for node in jax.tree.leaves(data, is_leaf=lambda node: isinstance(node, Ragged)):
+        if isinstance(node, Ragged):
+            check_lengths(call, node.lengths, node.x)
     if isinstance(data, dict) and "y" in data:
         data = data | {"y": without_masked(data["y"], data.get("weight"))}
     for path, leaf in jax.tree.leaves_with_path(data):

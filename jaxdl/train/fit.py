@@ -1,13 +1,16 @@
 """Training a model in one call."""
 
+import difflib
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import optax
 
-from jaxdl.core import LayerLike, bad_value
+from jaxdl.core import LayerLike, bad_type, bad_value
+from jaxdl.core.show import function_name
 from jaxdl.train.engine import drive
 from jaxdl.train.evaluate import Evaluation, evaluation_feed, named_batch, transformed, watch_targets
 from jaxdl.train.events import History
@@ -64,6 +67,8 @@ def fit(
         >>> history["epoch"], history["validation_accuracy"][-1] > 0.9
         ([1, 2, 3, 4, 5], True)
     """
+    _check_kinds(model, loss, optimizer, metrics, penalty, train_state)
+    _check_names(run_arguments)
     loss_fn = supervised(model, loss, metrics=metrics, penalty=penalty)
     feed = open_feed(
         "fit",
@@ -102,3 +107,31 @@ def fit(
         transform=transform,
         **run_arguments,
     )
+
+
+def _check_kinds(model: Any, loss: Any, optimizer: Any, metrics: Any, penalty: Any, train_state: Any) -> None:
+    """Raise for an argument of the wrong kind, by its name."""
+    if not (hasattr(model, "init") and hasattr(model, "apply")):
+        hint = f"Did you mean {function_name(model)}(…)?" if callable(model) else "Did you mean dl.sequential(…)?"
+        raise bad_type("fit", "model must be a layer", model, hint)
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        hint = f"Did you mean {function_name(optimizer)}(learning_rate)?" if callable(optimizer) else ""
+        raise bad_type("fit", "optimizer must be one of optax, such as optax.adam(1e-3)", optimizer, hint)
+    if not callable(loss):
+        raise bad_type("fit", "loss must be a function, such as dl.losses.cross_entropy", loss)
+    if penalty is not None and not callable(penalty):
+        raise bad_type("fit", "penalty must be a function of the parameters, such as dl.penalties.l2(1e-4)", penalty)
+    if metrics is not None and not (isinstance(metrics, Mapping) and all(map(callable, metrics.values()))):
+        raise bad_type("fit", "metrics must be functions by name, such as {'accuracy': dl.metrics.accuracy}", metrics)
+    if train_state is not None and not isinstance(train_state, TrainState):
+        raise bad_type("fit", "train_state must be a TrainState, such as an earlier fit gave", train_state)
+
+
+def _check_names(run_arguments: Mapping[str, Any]) -> None:
+    """Raise for an argument that neither ``fit`` nor ``run`` has, with the name most like it."""
+    known = [name for function in (fit, drive) for name in inspect.signature(function).parameters]
+    for name in run_arguments:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {near[0]}?" if near else ""
+            raise bad_type("fit", "each argument must be one of fit's or run's", f"{name}=…", hint)
