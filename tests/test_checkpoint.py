@@ -364,6 +364,7 @@ def test_killed_at_25_moments_it_comes_to_the_same_bits(tmp_path):
     assert history == expected
 
 
+@pytest.mark.slow
 def test_killed_once_it_comes_to_the_same_bits(tmp_path, whole):
     found, history, _ = killed_again_and_again(tmp_path / "run", 1, 4)
     for a, b in zip(found, numbers(whole[0]), strict=True):

@@ -146,6 +146,7 @@ def test_jit_equals_eager_and_compiles_once(row):
         jax.tree.map(np.testing.assert_array_equal, applied(row, False)[0](params, state, row.x())[1], state)
 
 
+@pytest.mark.slow
 @every_row
 def test_vmap_over_parameters(row):
     layer, params, state = made(row)

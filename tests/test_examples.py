@@ -9,6 +9,7 @@ import sys
 
 import jax
 import optax
+import pytest
 from PIL import Image
 from safetensors import safe_open
 
@@ -57,6 +58,7 @@ def test_functional_learns_the_digits_in_under_60_lines():
     assert len((ROOT / "examples" / "functional.py").read_text().splitlines()) < 60
 
 
+@pytest.mark.slow
 def test_the_course_cnn_learns_the_digits_over_five_seeds():
     model = dl.sequential(
         L.conv(32, 3), jax.nn.relu, L.max_pool(2), L.flatten(), L.dense(128), jax.nn.relu, L.dense(10)
