@@ -240,9 +240,21 @@ def test_a_damaged_checkpoint_is_reported(tmp_path):
     assert position["number"] == 2
     for path in tmp_path.rglob("metadata"):
         path.write_text("{")
-    with pytest.warns(UserWarning), pytest.raises(OSError, match=r"no sound checkpoint in .*: checkpoint_3: .*; check"):
+    with pytest.warns(UserWarning), pytest.raises(OSError, match=r"no sound checkpoint in .*: checkpoint_2: .*; check"):
         store.restore(tree)
     store.close()
+
+
+@left_unread
+@pytest.mark.filterwarnings("ignore:checkpoint")
+def test_a_run_goes_on_over_a_damaged_checkpoint_and_saves_again(tmp_path, whole):
+    settings = dl.Checkpoint(tmp_path, every_steps=3)
+    fit(checkpoint=settings, callbacks=[stop_at(9)])
+    newest = max(tmp_path.glob("checkpoint_*"), key=lambda path: int(path.name.removeprefix("checkpoint_")))
+    (newest / "position" / "metadata").write_text("{")
+    assert_same_bits(fit(checkpoint=settings, resume=True), whole)
+    assert (tmp_path / f"damaged_{newest.name}").is_dir()
+    assert len(list(tmp_path.glob("checkpoint_*"))) == 2
 
 
 def test_another_model_is_refused_with_both_sides(tmp_path):

@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import warnings
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,9 +69,8 @@ class Store:
         self.folder = Path(settings.folder).absolute()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for left in self.folder.glob(
-                "checkpoint_*.orbax-checkpoint-tmp*"
-            ):  # of a run that was killed while it wrote
+            # What a run left that was killed while it wrote.
+            for left in self.folder.glob("checkpoint_*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(left)
             managers = ocp.checkpoint_managers
             kept = [managers.LatestN(settings.keep)]
@@ -148,30 +148,38 @@ class Store:
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
         """The newest sound checkpoint as a tree like ``like`` and its position; None where there is none.
 
-        A damaged one is reported with a warning, and the one before it is taken.
+        A damaged one is reported with a warning, and the one before it is taken; the damaged ones are then renamed to
+        ``damaged_checkpoint_…``, since the run will come to their numbers again.
 
         **Raises** ``ValueError`` when its leaves are others than those of ``like``, by path with both sides;
         ``OSError`` when all are damaged.
         """
-        reasons = []
+        here = _named(like)
+        damaged: dict[int, str] = {}
         for number in reversed(self.numbers()):
             try:
                 position = self._read_position(number)
                 leaves = position.pop("leaves")
-                _check_leaves(self.folder, number, leaves, like)
+                _check_leaves(self.folder, number, leaves, here)
                 arrays = self._read_arrays(number, leaves)
             except _OtherTreeError as error:
                 raise error.args[0] from None
             except Exception as error:  # whatever a damaged file makes Orbax raise
-                reasons.append(
-                    f"checkpoint_{number}: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
-                )
-                warnings.warn(f"checkpoint: {self.folder}, {reasons[-1]}; taking the one before it", stacklevel=2)
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                damaged[number] = f"checkpoint_{number}: {reason}"
+                warnings.warn(f"checkpoint: {self.folder}, {damaged[number]}; taking the one before it", stacklevel=2)
                 continue
-            return _filled(like, leaves, arrays), position
-        if reasons:
-            raise OSError(f"checkpoint: no sound checkpoint in {self.folder}: {'; '.join(reasons)}")
+            self._set_aside(damaged)
+            return _filled(like, here, arrays), position
+        if damaged:
+            raise OSError(f"checkpoint: no sound checkpoint in {self.folder}: {'; '.join(damaged.values())}")
         return None
+
+    def _set_aside(self, numbers: Collection[int]) -> None:
+        for number in numbers:
+            (self.folder / f"checkpoint_{number}").rename(self.folder / f"damaged_checkpoint_{number}")
+        if numbers:
+            self.manager.reload()
 
     def _read_position(self, number: int) -> dict[str, Any]:
         position = self.manager.restore(number, args=self.args.Composite(position=self.args.JsonRestore())).position
@@ -217,8 +225,8 @@ def _digest(array: np.ndarray) -> str:
     return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).hexdigest()
 
 
-def _check_leaves(folder: Path, number: int, leaves: dict[str, Any], like: Any) -> None:
-    here = {path: _kind(leaf) for path, leaf in _named(like).items()}
+def _check_leaves(folder: Path, number: int, leaves: dict[str, Any], named: dict[str, Any]) -> None:
+    here = {path: _kind(leaf) for path, leaf in named.items()}
     there = {path: f"{leaf['dtype']}{leaf['shape']}" for path, leaf in leaves.items()}
     lines = [
         f"  {path}: {there.get(path, 'nothing')} in the checkpoint, {here.get(path, 'nothing')} in the train state"
@@ -239,12 +247,11 @@ def _kind(leaf: Any) -> str:
     return f"{leaf.dtype}{list(shape)}"
 
 
-def _filled(like: Any, leaves: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+def _filled(like: Any, named: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     def fill(path: str, leaf: Any) -> jax.Array:
         array = jnp.asarray(arrays[path])
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf))
         return array
 
-    named = _named(like)
     return jax.tree.unflatten(jax.tree.structure(like), [fill(path, leaf) for path, leaf in named.items()])

@@ -1,6 +1,5 @@
 """The LSTM whose products are convolutions."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -8,9 +7,9 @@ import jax.numpy as jnp
 
 from jaxdl import functional as F
 from jaxdl.core import layer
-from jaxdl.core.checks import per_axis, positive_int, sizes
+from jaxdl.core.checks import per_axis, positive_int, window_sizes
 from jaxdl.functional.recurrent.convolution import check_conv_sequence
-from jaxdl.functional.window import Padding
+from jaxdl.functional.window import Padding, Sizes
 from jaxdl.layers.initializers import Initializer, draw, glorot_uniform
 from jaxdl.layers.recurrent.reading import Outputs, array_of, check_outputs, each_gate, forget_one, orthogonal, reading
 
@@ -18,9 +17,9 @@ from jaxdl.layers.recurrent.reading import Outputs, array_of, check_outputs, eac
 @layer
 def conv_lstm(
     features: int,
-    kernel_size: int | Sequence[int],
+    kernel_size: Sizes,
     *,
-    strides: int | Sequence[int] = 1,
+    strides: Sizes = 1,
     padding: Padding = "SAME",
     outputs: Outputs = "all",
     reverse: bool = False,
@@ -56,8 +55,7 @@ def conv_lstm(
     **References** Shi et al., Convolutional LSTM network, 2015.
     """
     positive_int("conv_lstm", "features", features)
-    for name, value in (("kernel_size", kernel_size), ("strides", strides)):
-        sizes("conv_lstm", name, value)
+    window_sizes("conv_lstm", kernel_size=kernel_size, strides=strides)
     check_outputs("conv_lstm", outputs)
 
     def init(key: jax.Array, x: Any) -> tuple[dict[str, Any], dict[str, Any]]:
