@@ -6,7 +6,7 @@ From the checkout::
     python -m benchmarks run cnn --peer jaxdl               one measurement in this process, as a line of JSON
     python -m benchmarks compare cnn --peers torch plain    rounds of them in processes of their own, and a table
     python -m benchmarks report FILE.jsonl                  saved lines as Markdown
-    python -m benchmarks.lowerings                          convolution and pooling: the forms beside plain lax
+    python -m benchmarks.lowerings                          the fast forms beside the plain ones
 
 Files: `workloads` (what is trained, on what, from where), `peers/` (who trains it, one file each), `runner` (measuring
 and interleaving), `machine` (on what), `hlo` (counting a program's instructions), `report` (tables), `cli`.

@@ -16,7 +16,7 @@ from jaxdl.functional.window import SLICES_LIMIT, Method, Padding, Sizes, Window
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
-# The rule for the choice of form. On CPU, `benchmarks/lowerings.py` prints the step of a loop for each form: there the
+# The rule for the choice of form. On CPU, `python -m benchmarks.lowerings` prints a loop's round for each: there the
 # kernel's gradient through lax.conv costs 3 to 90 times that of patches times a product, over all shapes tried; the
 # forward pass alone is as fast through lax in one and two dimensions, and up to 10 times slower in three. With
 # groups, both gradients take lax 3 to 14 times as long as patches of each group do, and, where each input channel is

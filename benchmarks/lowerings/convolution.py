@@ -1,0 +1,98 @@
+"""Convolutions and transposed convolutions."""
+
+import functools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+
+from benchmarks.lowerings.rounds import Round, beside, forward, gradients
+from jaxdl import functional as F
+
+ROUNDS: dict[str, Round] = {
+    "forward": forward,
+    "kernel gradient": functools.partial(gradients, (1,)),
+    "both gradients": functools.partial(gradients, (0, 1)),
+}
+
+
+class Shape(NamedTuple):
+    """A convolution of a square image (or line, or cube) with a square window."""
+
+    batch: int
+    rank: int
+    side: int
+    channels: int
+    features: int
+    window: int
+    stride: int = 1
+    groups: int = 1
+
+    def __str__(self) -> str:
+        spatial = "×".join([str(self.side)] * self.rank)
+        kernel = "×".join([str(self.window)] * self.rank)
+        stride = f", stride {self.stride}" if self.stride > 1 else ""
+        groups = f", {self.groups} groups" if self.groups > 1 else ""
+        return f"{self.batch} of {spatial}, {self.channels} → {self.features}, {kernel}{stride}{groups}"
+
+    def arguments(self) -> tuple[jax.Array, jax.Array]:
+        """An input and a kernel."""
+        spatial, window = (self.side,) * self.rank, (self.window,) * self.rank
+        x = jax.random.normal(jax.random.key(0), (self.batch, *spatial, self.channels))
+        shape = (*window, self.channels // self.groups, self.features)
+        return x, 0.05 * jax.random.normal(jax.random.key(1), shape)
+
+
+CONVOLUTIONS = (
+    Shape(32, 1, 100, 32, 64, 3),
+    Shape(32, 1, 100, 64, 64, 5),
+    Shape(32, 1, 1000, 1, 16, 9, 2),
+    Shape(32, 2, 28, 1, 32, 3),
+    Shape(256, 2, 28, 1, 32, 3),
+    Shape(32, 2, 14, 1, 6, 5),
+    Shape(32, 2, 32, 3, 16, 5),
+    Shape(32, 2, 32, 3, 64, 3),
+    Shape(32, 2, 32, 3, 64, 4, 4),
+    Shape(8, 2, 64, 3, 64, 7, 2),
+    Shape(32, 2, 16, 8, 16, 3),
+    Shape(32, 2, 16, 16, 32, 3),
+    Shape(32, 2, 13, 32, 64, 3),
+    Shape(32, 2, 32, 64, 64, 1),
+    Shape(32, 2, 16, 64, 128, 3, 2),
+    Shape(32, 2, 32, 64, 64, 3),
+    Shape(8, 2, 8, 256, 256, 3),
+    Shape(4, 3, 16, 1, 16, 3),
+    Shape(4, 3, 16, 16, 16, 3),
+    Shape(32, 1, 100, 64, 64, 3, groups=64),
+    Shape(32, 2, 14, 64, 64, 3, groups=64),
+    Shape(32, 2, 14, 32, 64, 3, groups=32),
+    Shape(8, 2, 28, 32, 32, 7, groups=32),
+    Shape(16, 2, 14, 64, 64, 3, groups=8),
+    Shape(16, 2, 14, 64, 64, 3, groups=2),
+)
+
+TRANSPOSED = (
+    Shape(8, 1, 50, 64, 64, 4, 2),
+    Shape(32, 2, 7, 64, 32, 4, 2),
+    Shape(32, 2, 14, 32, 1, 4, 2),
+    Shape(16, 2, 14, 64, 64, 3),
+    Shape(16, 2, 7, 32, 32, 4, 2, 4),
+    Shape(2, 3, 8, 16, 16, 4, 2),
+)
+
+
+def conv_rows(seconds: float) -> Iterator[list[str]]:
+    """One row for each of the convolutions."""
+    for shape in CONVOLUTIONS:
+        f = functools.partial(F.conv, strides=shape.stride, groups=shape.groups)
+        yield beside(str(shape), ROUNDS, f, functools.partial(f, method="lax"), shape.arguments(), seconds)
+
+
+def conv_transpose_rows(seconds: float) -> Iterator[list[str]]:
+    """One row for each of the transposed convolutions."""
+    for shape in TRANSPOSED:
+        f = functools.partial(F.conv_transpose, strides=shape.stride, padding="SAME", groups=shape.groups)
+        yield beside(str(shape), ROUNDS, f, functools.partial(f, method="lax"), shape.arguments(), seconds)
+
+
+TABLES = {"conv": (ROUNDS, conv_rows), "conv_transpose": (ROUNDS, conv_transpose_rows)}
