@@ -71,8 +71,9 @@ def conv_transpose(
 def _plan(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> Plan:
     """The rule for the choice of form.
 
-    On CPU, `python -m benchmarks.lowerings` prints a loop's round for each: both gradients took lax 5 to 25 times as long
-    as products do; the result itself is faster through lax in one and two dimensions, up to 10 times slower in three.
+    On CPU, `python -m benchmarks.lowerings` prints a loop's round for each: both gradients took lax 5 to 25 times as
+    long as products do; the result itself is faster through lax in one and two dimensions, up to 10 times slower in
+    three.
     """
     stamps_bytes = math.prod(x.shape[:-1]) * math.prod(kernel.shape[:-2]) * kernel.shape[-1] * x.dtype.itemsize
     elsewhere = LAX if window.rank <= 3 else STAMPS  # cuDNN convolves at most three axes
