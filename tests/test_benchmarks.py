@@ -142,7 +142,7 @@ def test_a_peer_without_the_model_is_left_out_with_a_word() -> None:
         pass
 
     with pytest.raises(LeftOutError, match="plain is left out: it has no Unknown"):
-        open_session("plain", replace(SMALL, model=Unknown()))
+        open_session("plain", replace(SMALL, network=Unknown()))
 
 
 def made_up(peer: str, number: int, ms: float, losses: Sequence[float] = (2.0, 1.9, 1.8)) -> runner.Record:

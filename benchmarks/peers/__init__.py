@@ -5,6 +5,8 @@ import importlib.util
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import numpy as np
+
 from benchmarks.workloads import Workload
 
 PEERS = {"jaxdl": "jaxdl", "plain": "optax", "torch": "torch"}
@@ -16,7 +18,7 @@ class LeftOutError(Exception):
 
 
 class Session(Protocol):
-    """One peer with one workload at hand. Both methods that train begin from the workload's weights."""
+    """One peer with one workload at hand. What trains begins from the workload's weights, on every call."""
 
     device: str
     threads: int
@@ -26,6 +28,12 @@ class Session(Protocol):
 
     def train(self, epochs: int, done: Callable[[float], None]) -> None:
         """Train as the peer's users do, in the workload's order; call ``done(mean loss)`` after each epoch."""
+
+    def outputs(self) -> np.ndarray:
+        """The prediction for the first batch of the data, in the order of the data, with the initial weights."""
+
+    def predict(self, passes: int, done: Callable[[float], None]) -> None:
+        """Predict all batches, one call each, its result on the host before the next; ``done(0.0)`` after each pass."""
 
     def program(self) -> str | None:
         """The optimized HLO of the program that trains, where there is one."""
@@ -40,7 +48,7 @@ def open_session(peer: str, workload: Workload) -> Session:
     if importlib.util.find_spec(package) is None:
         raise LeftOutError(f"{peer} is left out: {package} is not installed")
     module: Any = importlib.import_module(f"{__name__}.{peer}")
-    if type(workload.model) not in module.MODELS:
-        raise LeftOutError(f"{peer} is left out: it has no {type(workload.model).__name__} (for {workload.name})")
+    if type(workload.network) not in module.MODELS:
+        raise LeftOutError(f"{peer} is left out: it has no {type(workload.network).__name__} (for {workload.name})")
     session: Session = module.Session(workload)
     return session

@@ -44,8 +44,8 @@ class Session:
         self.workload = workload
         self.device, self.threads = jax.devices()[0].device_kind, cpu_count()
         self.data = workload.data()
-        model = MODELS[type(workload.model)](workload.model)
-        optimizer = optax.adam(workload.model.learning_rate)
+        model = MODELS[type(workload.network)](workload.network)
+        optimizer = optax.adam(workload.network.learning_rate)
         self.step = dl.make_step(dl.supervised(model, dl.losses.cross_entropy), optimizer)
         state = dl.train.create_state(model, optimizer, self.data["x"][:1], seed=SEED)
         weights = jax.tree.map(jnp.array, workload.weights())

@@ -126,8 +126,8 @@ class Session:
         self.workload = workload
         self.device, self.threads = jax.devices()[0].device_kind, cpu_count()
         self.data = jax.tree.map(jnp.asarray, workload.data())
-        self.network = MODELS[type(workload.model)]
-        self.optimizer = optax.adam(workload.model.learning_rate)
+        self.network = MODELS[type(workload.network)]
+        self.optimizer = optax.adam(workload.network.learning_rate)
         self.steps = jax.jit(self._steps, donate_argnums=0)
 
     def _step(self, carry: Carry, batch: Batch) -> Carry:

@@ -58,7 +58,7 @@ class Session:
 
     def _start(self) -> tuple[nn.Module, torch.optim.Optimizer]:
         """The network with the workload's weights, and its optimizer."""
-        model = self.workload.model
+        model = self.workload.network
         network = MODELS[type(model)](model, self.workload.weights())
         return network, torch.optim.Adam(network.parameters(), lr=model.learning_rate)
 
