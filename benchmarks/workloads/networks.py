@@ -214,7 +214,7 @@ class UNet:
     def weights(self, rng: np.random.Generator) -> Weights:
         """Levels ``level_0``, the widest image, and on; then ``head``.
 
-        A level has ``down/conv``, ``down/conv_1`` and, but for the last, ``up/conv_transpose``, ``up/conv``, ``up/conv_1``.
+        A level has ``down/conv``, ``down/conv_1``; all but the last ``up/conv_transpose``, ``up/conv``, ``up/conv_1``.
         """
         weights: Weights = {}
         inputs = self.channels
