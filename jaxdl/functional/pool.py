@@ -156,7 +156,7 @@ def _inside(frame: Window) -> tuple[int, ...]:
     return tuple(range(2, 2 * frame.rank + 1, 2))
 
 
-def _winner(taps: Sequence[jax.Array], y: jax.Array) -> jax.Array:
+def first_winner(taps: Sequence[jax.Array], y: jax.Array) -> jax.Array:
     """The first of the taps that is ``y``."""
     last = len(taps) - 1
     winner = jnp.full(y.shape, last, jnp.int32)
@@ -165,13 +165,35 @@ def _winner(taps: Sequence[jax.Array], y: jax.Array) -> jax.Array:
     return winner
 
 
+def _order(frame: Window, dtype: Any) -> jax.Array:
+    """The number of each element within its window, shaped to go with ``frame.within(x)``."""
+    spread = [1] * (2 * frame.rank + 2)
+    for axis, size in zip(_inside(frame), frame.size, strict=True):
+        spread[axis] = size
+    return jnp.arange(math.prod(frame.size), dtype=dtype).reshape(spread)
+
+
+def place_winners(frame: Window, winner: jax.Array, dy: jax.Array, spatial: Sequence[int]) -> jax.Array:
+    """For windows apart: ``dy`` where its window's winner sits, zero elsewhere, ``(batch, *spatial, channels)``.
+
+    Every input lies in at most one window, so it is ``dy`` spread over its window, and kept in one place.
+    """
+    inside = _inside(frame)
+    won = jnp.expand_dims(winner, inside) == _order(frame, winner.dtype)
+    dx = jnp.where(won, jnp.expand_dims(dy, inside), 0)
+    covered = [n * size for n, size in zip(dy.shape[1:-1], frame.size, strict=True)]
+    dx = dx.reshape(dy.shape[0], *covered, dy.shape[-1])
+    rest = [(0, n - c, 0) for n, c in zip(spatial, covered, strict=True)]
+    return lax.pad(dx, jnp.zeros((), dx.dtype), [(0, 0, 0), *rest, (0, 0, 0)])
+
+
 def _taps_max_pool(frame: Window, x: jax.Array) -> jax.Array:
     return functools.reduce(jnp.maximum, frame.taps(frame.pad(x, -np.inf)))
 
 
 def _taps_gradient(frame: Window, x: jax.Array, y: jax.Array, dy: jax.Array) -> jax.Array:
     taps = list(frame.taps(frame.pad(x, -np.inf)))
-    winner = _winner(taps, y)
+    winner = first_winner(taps, y)
     return frame.place([jnp.where(winner == index, dy, 0) for index in range(len(taps))], x.shape[1:-1])
 
 
@@ -219,21 +241,12 @@ def _max_pool_apart_forward(frame: Window, x: jax.Array) -> tuple[jax.Array, tup
 def _max_pool_apart_backward(frame: Window, saved: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array]:
     x, y = saved
     inside, last = _inside(frame), math.prod(frame.size) - 1
-    # Every input lies in at most one window, so dx is dy spread over its window, kept where the winner sits.
-    spread = [1] * (2 * frame.rank + 2)
-    for axis, size in zip(inside, frame.size, strict=True):
-        spread[axis] = size
-    order = jnp.arange(last + 1, dtype=jnp.int32).reshape(spread)
     if last < TAPS_LIMIT:
-        winner = jnp.expand_dims(_winner(list(frame.taps(x)), y), inside)
+        winner = first_winner(list(frame.taps(x)), y)
     else:
         won = frame.within(x) == jnp.expand_dims(y, inside)
-        winner = jnp.min(jnp.where(won, order, last), inside, keepdims=True)
-    dx = jnp.where(winner == order, jnp.expand_dims(dy, inside), 0)
-    covered = [n * size for n, size in zip(y.shape[1:-1], frame.size, strict=True)]
-    dx = dx.reshape(x.shape[0], *covered, x.shape[-1])
-    rest = [(0, n - c, 0) for n, c in zip(x.shape[1:-1], covered, strict=True)]
-    return (lax.pad(dx, jnp.zeros((), dx.dtype), [(0, 0, 0), *rest, (0, 0, 0)]),)
+        winner = jnp.min(jnp.where(won, _order(frame, jnp.int32), last), inside)
+    return (place_winners(frame, winner, dy, x.shape[1:-1]),)
 
 
 _max_pool_apart.defvjp(_max_pool_apart_forward, _max_pool_apart_backward)
