@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -17,6 +18,10 @@ from jaxdl.train.prefetch import prefetch
 
 CHUNK_BYTES = 32 << 20
 CHUNK_STEPS = 256
+"""What a chunk has room for at most."""
+
+CHUNK_SECONDS = 0.3
+"""About how long a chunk is read; nothing trains while the first one is, and a slow source leaves room in it."""
 
 Kind = tuple[str, int]
 
@@ -27,24 +32,38 @@ def _chunk_steps(batch: Any) -> int:
     return max(1, min(CHUNK_STEPS, CHUNK_BYTES // max(size, 1)))
 
 
-def _chunk(batches: Any, batch_size: int, steps: int, room: int, first: int) -> Segment:
+def _chunk(parts: list[Any], batch_size: int, steps: int, room: int, first: int) -> Segment:
     """Some batches, joined along the first axis, as a segment with room for more: all chunks have one shape."""
 
-    def fill(leaf: np.ndarray) -> np.ndarray:
-        if steps == room:
-            return leaf
-        return np.concatenate([leaf, np.zeros(((room - steps) * batch_size, *leaf.shape[1:]), leaf.dtype)])
+    def join(*leaves: np.ndarray) -> np.ndarray:
+        if len(leaves) == 1 and steps == room:
+            return leaves[0]
+        joined = np.zeros((room * batch_size, *leaves[0].shape[1:]), leaves[0].dtype)
+        np.concatenate(leaves, out=joined[: steps * batch_size])
+        return joined
 
     order = np.arange(room * batch_size, dtype=np.int32).reshape(room, batch_size)
-    return Segment(jax.tree.map(fill, batches), order, steps, first)
+    return Segment(jax.tree.map(join, *parts), order, steps, first)
 
 
-def _ahead(segments: Iterator[Segment]) -> Iterator[Segment]:
-    """The segments, read ahead by a thread; put on the device by the caller, whose settings (float64, say) hold."""
-    with closing(prefetch(segments)) as ready:
-        for segment in ready:
-            data, order = jax.tree.map(jnp.asarray, (segment.data, segment.order))
-            yield segment._replace(data=data, order=order)
+def _read_ahead(
+    segments: Callable[[int, int], Iterator[Segment]], numbers: range, start: int
+) -> Generator[Iterator[Segment], None, None]:
+    """Each epoch's segments, read by a thread and put on the device there; the next epoch's first ones as well."""
+    # Settings such as float64 are a thread's own.
+    wide, device = jax.config.jax_enable_x64, jax.config.jax_default_device
+
+    def read() -> Iterator[Segment | None]:
+        for number in numbers:
+            for segment in segments(number, start if number == numbers.start else 0):
+                with jax.enable_x64(wide), jax.default_device(device):
+                    data, order = jax.tree.map(jnp.asarray, (segment.data, segment.order))
+                yield segment._replace(data=data, order=order)
+            yield None
+
+    with closing(prefetch(read())) as ready:
+        for _ in numbers:
+            yield itertools.takewhile(lambda segment: segment is not None, ready)
 
 
 class ChunkFeed(Feed):
@@ -54,6 +73,7 @@ class ChunkFeed(Feed):
         self.call, self.read, self.plan, self.steps = call, read, plan, plan.steps
         self.checks: list[Check] = []
         self.spec = batch_spec(read(np.zeros(1, np.int32)), plan.batch_size)
+        self.at_once = 1
 
     def example(self) -> Any:
         return self.spec
@@ -71,14 +91,21 @@ class ChunkFeed(Feed):
     def _segments(self, number: int, start: int) -> Iterator[Segment]:
         rows, tail = self.plan.rows(number)
         room = min(_chunk_steps(self.spec), len(rows))
-        for first in range(start - start % room, len(rows), room):
-            part = rows[first : first + room]
-            yield _chunk(self._load(part.ravel()), self.plan.batch_size, len(part), room, first)
+        at = start
+        while at < len(rows):
+            part = rows[at : at + min(room, self.at_once)]
+            begun = time.perf_counter()
+            data = self._load(part.ravel())
+            seconds = (time.perf_counter() - begun) / len(part)
+            yield _chunk([data], self.plan.batch_size, len(part), room, at)
+            at += len(part)
+            # Step by step longer, as one step may have been read faster than the next ones will be.
+            self.at_once = max(1, min(4 * len(part), room, int(CHUNK_SECONDS / seconds)))
         if len(tail) and start <= len(rows):
-            yield _chunk(self._load(tail), len(tail), 1, 1, len(rows))
+            yield _chunk([self._load(tail)], len(tail), 1, 1, len(rows))
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[Segment]:
-        return _ahead(self._segments(number, start))
+    def epochs(self, numbers: range, start: int = 0) -> Generator[Iterator[Segment], None, None]:
+        return _read_ahead(self._segments, numbers, start)
 
 
 class StreamFeed(Feed):
@@ -128,29 +155,35 @@ class StreamFeed(Feed):
     def _segments(self, number: int, start: int) -> Iterator[Segment]:
         first, kind = start, None
         held: list[Any] = []
+        begun = time.perf_counter()
         for batch in self._batches(number, start):
             check_finite(self.call, batch)
             for check in self.checks:
                 check(batch)
             this = _kind(self.call, batch)
-            if kind is not None and (this != kind or len(held) == self.rooms.get(kind, _chunk_steps(batch))):
+            if held and this != kind:
                 yield self._joined(held, kind, first)
                 first, held = first + len(held), []
             kind = this
             held.append(batch)
+            most = self.rooms.get(kind, _chunk_steps(batch))
+            late = time.perf_counter() - begun > CHUNK_SECONDS
+            if late or len(held) == most:
+                self.rooms[kind] = most
+                yield self._joined(held, kind, first)
+                first, held, begun = first + len(held), [], time.perf_counter()
         if kind is None and not start:
             raise bad_value(self.call, f"data must give batches in epoch {number + 1}", "none")
-        if kind is not None:
+        if held:
             yield self._joined(held, kind, first)
 
-    def _joined(self, held: list[Any], kind: Kind, first: int) -> Segment:
-        # As many batches as came together first (a smaller last one comes alone) make a chunk of that kind for good.
+    def _joined(self, held: list[Any], kind: Any, first: int) -> Segment:
+        # As many batches as an epoch has together (a smaller last one comes alone) make a chunk of that kind for good.
         room = self.rooms.setdefault(kind, len(held))
-        joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *held)
-        return _chunk(joined, kind[1], len(held), room, first)
+        return _chunk(held, kind[1], len(held), room, first)
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[Segment]:
-        return _ahead(self._segments(number, start))
+    def epochs(self, numbers: range, start: int = 0) -> Generator[Iterator[Segment], None, None]:
+        return _read_ahead(self._segments, numbers, start)
 
 
 def _kind(call: str, batch: Any) -> Kind:

@@ -4,18 +4,20 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdl.core import bad_value
-from jaxdl.core.checks import is_int, positive_int
+from jaxdl.core.checks import check_seed, is_int, positive_int
 from jaxdl.train.checkpoint import Checkpoint
 from jaxdl.train.dispatch import Dispatcher
+from jaxdl.train.evaluate import Evaluation
 from jaxdl.train.events import Callback, Event, History
 from jaxdl.train.feed import Feed, Segment
 from jaxdl.train.interrupt import Interrupt, catch_interrupt
@@ -82,6 +84,7 @@ def run(
 
     Example:
         >>> import jax.numpy as jnp
+import numpy as np
         >>> def step(mean, batch):                       # a running mean, as the smallest of steps
         ...     return 0.9 * mean + 0.1 * batch.mean(), {"seen": batch.mean()}
         >>> mean, history = run(step, jnp.zeros(()), jnp.ones((8, 2)), epochs=3, batch_size=4, progress=False)
@@ -147,7 +150,8 @@ def drive(
             keeper = stack.enter_context(Keeper(settings, resume=resume, seed=seed, feed=feed))
         if progress:
             listeners.append(stack.enter_context(Progress()))
-        dispatcher = Dispatcher(step, transform, seed, feed, beside)
+        key = jax.random.key(np.uint32(check_seed("run", seed)))
+        dispatcher = Dispatcher("run", step, transform, feed, key=key, beside=beside)
         engine = _Engine(_owned(train_state, consume), feed, dispatcher, listeners, interrupt, keeper)
         result = engine.drive(range(first_epoch, first_epoch + epochs), evaluate)
     if interrupt.terminated:
@@ -194,8 +198,9 @@ class _Engine:
             self.state, self.position, self.history = found
         event = Event("begin", self.position.epoch, epochs.stop, 0, self.feed.steps, {}, self.state, self.history)
         self._tell(event)
-        while self.position.epoch < epochs.stop and not self._done():
-            self._epoch(event, evaluate)
+        with closing(self.feed.epochs(range(self.position.epoch, epochs.stop), self.position.steps)) as ahead:
+            while self.position.epoch < epochs.stop and not self._done():
+                self._epoch(event, next(ahead), evaluate)
         if self.keeper is not None:
             self.keeper.save(self.state, self.position, self.history)
         self._tell(event, kind="end", state=self.state, stop=self._done())
@@ -211,10 +216,10 @@ class _Engine:
             listener(event)
         self.stopped = self.stopped or event.stop
 
-    def _epoch(self, event: Event, evaluate: Evaluate | None) -> None:
+    def _epoch(self, event: Event, segments: Iterator[Segment], evaluate: Evaluate | None) -> None:
         """One epoch from where it stands; it counts as done unless the run was stopped in the middle of it."""
         here, begun = self.position, time.perf_counter()
-        for segment in self.feed.epoch(here.epoch, here.steps):
+        for segment in segments:
             at = here.steps - segment.first
             while at < segment.steps and not self._done():
                 at += self._program(event, segment, at)
@@ -226,16 +231,28 @@ class _Engine:
         seconds = time.perf_counter() - begun
         whole = not self._done()
         if evaluate is not None and whole:
-            row |= {f"validation_{name}": value for name, value in evaluate(self.state).items()}
+            found = self._evaluated(event, evaluate)
+            whole = found is not None
+            row |= {f"validation_{name}": value for name, value in (found or {}).items()}
         row["seconds"] = seconds
         if self.keeper is not None and not whole:
             self.keeper.save(self.state, self.position, self.history)  # without the row of an epoch that will go on
         record(self.history, row)
         if whole:
             self.position = here.next_epoch()
-        self._tell(event, kind="epoch", metrics=row, state=self.state)
+        self._tell(event, kind="epoch", step=here.steps, steps=self.feed.steps, metrics=row, state=self.state)
         if self.keeper is not None and whole:
             self.keeper.epoch_done(self.state, self.position, self.history)
+
+    def _evaluated(self, event: Event, evaluate: Evaluate) -> dict[str, Any] | None:
+        """What the evaluation comes to; None if the run was stopped in the middle of it."""
+        if not isinstance(evaluate, Evaluation):
+            return evaluate(self.state)
+        for done in evaluate.programs(self.state):
+            self._tell(event, kind="evaluation", step=done, steps=evaluate.feed.steps)
+            if self._done() and done != evaluate.feed.steps:
+                return None
+        return evaluate.met
 
     def _program(self, event: Event, segment: Segment, at: int) -> int:
         """The segment's next steps as one program; how many they were."""
@@ -244,7 +261,8 @@ class _Engine:
         self.state, here.totals, count = self.dispatcher.advance(self.state, here.totals, segment, here.epoch, at, most)
         here.steps, here.done = here.steps + count, here.done + count
         here.metrics = means(here.totals)
-        self._tell(event, kind="program", epoch=here.epoch + 1, step=here.steps, metrics=here.metrics, state=self.state)
+        told = {"epoch": here.epoch + 1, "step": here.steps, "steps": self.feed.steps, "metrics": here.metrics}
+        self._tell(event, kind="program", state=self.state, **told)
         if self.keeper is not None:
             self.keeper.program_done(self.state, here, self.history)
         return count

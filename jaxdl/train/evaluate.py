@@ -1,7 +1,7 @@
 """Measuring a model on data, and its predictions."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ from jaxdl.core import LayerLike, Ragged, bad_value
 from jaxdl.core.checks import positive_int
 from jaxdl.data.split import count_examples
 from jaxdl.losses import check_targets
+from jaxdl.train.dispatch import Dispatcher
 from jaxdl.train.feed import Feed
-from jaxdl.train.program import Totals, evaluation_program, means, zero_totals
+from jaxdl.train.program import means
 from jaxdl.train.sources import open_feed
 from jaxdl.train.state import TrainState
 from jaxdl.train.step import Supervised, Transform, supervised
@@ -79,22 +80,32 @@ class Measure:
 
 
 class Evaluation:
-    """The mean loss and metrics of a loss function over a feed, for any train state."""
+    """The mean loss and metrics of a loss function over a feed, for any train state; in programs like those of a run.
 
-    def __init__(self, loss_fn: Supervised, feed: Feed, transform: Transform | None):
-        self.feed, self.transform = feed, transform
-        self.measure = Measure(loss_fn)
+    ``met`` is what the last measurement came to.
+    """
+
+    def __init__(self, call: str, loss_fn: Supervised, feed: Feed, transform: Transform | None):
+        self.feed = feed
+        self.dispatcher = Dispatcher(call, Measure(loss_fn), transform, feed)
+        self.met: dict[str, Any] = {}
+
+    def programs(self, train_state: TrainState) -> Iterator[int]:
+        """Measure, one program after the other; gives how many steps are done after each. The last one sets ``met``."""
+        variables = (train_state.params, train_state.state)
+        totals, done = None, 0
+        for segment in self.feed.epoch(0):
+            at = 0
+            while at < segment.steps:
+                _, totals, count = self.dispatcher.advance(variables, totals, segment, 0, at, segment.steps)
+                at, done = at + count, done + count
+                yield done
+        self.met = means(totals or {})
 
     def __call__(self, train_state: TrainState) -> dict[str, Any]:
-        variables = (train_state.params, train_state.state)
-        totals: Totals = {}
-        for segment in self.feed.epoch(0):
-            arrays = segment.data, segment.order
-            if not totals:
-                totals = zero_totals(self.measure, self.transform, variables, *arrays, None)
-            where = np.array([0, segment.steps, segment.first, 0], np.int32)
-            totals = evaluation_program(self.measure, self.transform, variables, totals, *arrays, where)
-        return means(totals)
+        for _ in self.programs(train_state):
+            pass
+        return self.met
 
 
 def evaluate(
@@ -126,7 +137,7 @@ def evaluate(
     loss_fn = supervised(model, loss, metrics=metrics)
     feed = evaluation_feed("evaluate", data, batch_size, steps_per_epoch)
     watch_targets(feed, loss_fn, train_state, transform)
-    return Evaluation(loss_fn, feed, transform)(train_state)
+    return Evaluation("evaluate", loss_fn, feed, transform)(train_state)
 
 
 def evaluation_feed(call: str, data: Any, batch_size: int, steps_per_epoch: int | None = None) -> Feed:

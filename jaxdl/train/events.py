@@ -12,14 +12,14 @@ History = dict[str, list[Any]]
 class Event:
     """A moment of a run, for callbacks; they may set ``stop`` to end the run there.
 
-    **Fields** ``kind``: ``"begin"`` (of the run), ``"program"`` (some steps are done), ``"epoch"`` (one is done and
-    evaluated), ``"end"``; ``epoch`` from 1 to ``epochs``; ``step`` steps done in this epoch, of ``steps`` (None where
-    unknown); ``metrics`` of the epoch so far, or of the whole epoch with its evaluation; ``state``: the train state,
+    **Fields** ``kind``: ``"begin"`` (of the run), ``"program"`` (some steps are done), ``"evaluation"`` (some
+    steps of ``fit``'s validation are), ``"epoch"`` (one is done and evaluated), ``"end"``; ``epoch`` from 1 to
+    ``epochs``; ``step`` steps done in this epoch (or evaluation), of ``steps`` (None where unknown); ``metrics`` of the epoch so far, or of the whole epoch with its evaluation; ``state``: the train state,
     valid during the callback only, since the next program takes its memory; ``history`` up to here; ``stop`` at the
     end: whether the run was cut short.
     """
 
-    kind: Literal["begin", "program", "epoch", "end"]
+    kind: Literal["begin", "program", "evaluation", "epoch", "end"]
     epoch: int
     epochs: int
     step: int

@@ -4,7 +4,8 @@ A feed gives each epoch as segments: some examples on the device, and the order 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, nullcontext
 from typing import Any, NamedTuple
 
 import jax
@@ -15,9 +16,13 @@ from jaxdl.core import Ragged, bad_value
 from jaxdl.core.checks import check_lengths
 from jaxdl.core.targets import without_masked
 from jaxdl.data.order import epoch_order
+from jaxdl.train.prefetch import prefetch
 
 Prepare = Callable[[Any], Any]
 Check = Callable[[Any], None]
+
+DRAWN_AHEAD = 1 << 15
+"""Examples from which on the order of an epoch is drawn by a thread, while the epoch before it runs."""
 
 
 class Segment(NamedTuple):
@@ -46,8 +51,17 @@ class Feed(ABC):
             raise bad_value(call, f"data must last for {epochs} epochs", "an iterator, which lasts for one", hint)
 
     @abstractmethod
-    def epoch(self, number: int, start: int = 0) -> Iterator[Segment]:
-        """The segments of the epoch of that number, from the one that holds step ``start``."""
+    def epochs(self, numbers: range, start: int = 0) -> Generator[Iterator[Segment], None, None]:
+        """The segments of each of these epochs, of the first from the one that holds step ``start``.
+
+        What can be read or drawn ahead is, also from the next epoch; each epoch's segments are taken in turn.
+        """
+
+    def epoch(self, number: int) -> Iterator[Segment]:
+        """The segments of one epoch alone."""
+        with closing(self.epochs(range(number, number + 1))) as epochs:
+            for segments in epochs:
+                yield from segments
 
     @abstractmethod
     def example(self) -> Any:
@@ -134,10 +148,17 @@ class ResidentFeed(Feed):
     def tail(self) -> tuple[Any, Any] | None:
         return (self.data, jax.ShapeDtypeStruct((1, self.plan.tail), jnp.int32)) if self.plan.tail else None
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[Segment]:
+    def epochs(self, numbers: range, start: int = 0) -> Generator[Iterator[Segment], None, None]:
         if self.data is None:
             self.data = jax.tree.map(jnp.asarray, self.host)
-        rows, tail = self.plan.rows(number)
+        drawn = map(self.plan.rows, numbers)
+        # A short order is drawn in less time than it takes to hand it from thread to thread.
+        with closing(prefetch(drawn)) if self.plan.examples >= DRAWN_AHEAD else nullcontext(drawn) as orders:
+            for rows, tail in orders:
+                yield self._segments(rows, tail, start)
+                start = 0
+
+    def _segments(self, rows: np.ndarray, tail: np.ndarray, start: int) -> Iterator[Segment]:
         if start < len(rows):
             yield Segment(self.data, jnp.asarray(rows), len(rows), 0)
         if len(tail) and start <= len(rows):

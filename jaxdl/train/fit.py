@@ -95,7 +95,7 @@ def fit(
         held_out = evaluation_feed("fit(validation=…)", validation, 256)
         held_out.check_epochs("fit(validation=…)", epochs)
         watch_targets(held_out, loss_fn, train_state, transform)
-        evaluate = Evaluation(loss_fn, held_out, transform)
+        evaluate = Evaluation("fit(validation=…)", loss_fn, held_out, transform)
     return drive(
         make_step(loss_fn, optimizer, log_norms=log_norms),
         train_state,

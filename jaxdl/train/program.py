@@ -54,16 +54,16 @@ def _batch(transform: Transform | None, data: Any, order: jax.Array, key: Any, w
 
 
 def zero_totals(step: StepFn, transform: Transform | None, carry: Any, data: Any, order: Any, key: Any) -> Totals:
-    """The totals that an epoch begins with, of the metrics that the step will give."""
+    """The totals that an epoch begins with, of the metrics that the step will give. It traces, so once a run."""
     where, i = jax.ShapeDtypeStruct((4,), jnp.int32), jax.ShapeDtypeStruct((), jnp.int32)
     batch = jax.eval_shape(functools.partial(_batch, transform), data, order, key, where, i)
     _, metrics = jax.eval_shape(_checked_step(step), carry, batch)
+    return zeros_like({name: (metric, metric) for name, metric in metrics.items()})
 
-    def zero() -> dict[str, Flat]:
-        return jax.tree.map(lambda spec: jnp.zeros(spec.shape, spec.dtype), metrics)
 
-    high, low = zero(), zero()  # each in a buffer of its own, which is donated
-    return {name: (high[name], low[name]) for name in metrics}
+def zeros_like(totals: Totals) -> Totals:
+    """Totals of nothing, each in a buffer of its own, which is donated; made from arrays or specs."""
+    return jax.tree.map(lambda leaf: jnp.asarray(np.zeros(leaf.shape, leaf.dtype)), totals)
 
 
 def _plus(total: tuple[Flat, Flat], value: Flat) -> tuple[Flat, Flat]:

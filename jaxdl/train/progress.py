@@ -85,6 +85,11 @@ class Progress:
             told=f"{told}  {rate:.0f} steps/s",
         )
 
+    def _evaluation(self, event: Event) -> None:
+        if self.bar is not None:
+            of = f"/{event.steps}" if event.steps else ""
+            self.bar.update(self.task, description=f"epoch {event.epoch}/{event.epochs} evaluating {event.step}{of}")
+
     def _epoch(self, event: Event) -> None:
         self.done += event.step
         self.since = time.perf_counter()
