@@ -37,6 +37,7 @@ from jaxdl.core import stateless as stateless
 from jaxdl.train import Checkpoint as Checkpoint
 from jaxdl.train import TrainState as TrainState
 from jaxdl.train import by_path as by_path
+from jaxdl.train import enable_compile_cache as enable_compile_cache
 from jaxdl.train import evaluate as evaluate
 from jaxdl.train import fit as fit
 from jaxdl.train import freeze as freeze

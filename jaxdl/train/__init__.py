@@ -1,6 +1,7 @@
 """Training: state, step, engine, fit. It knows layers by ``init`` and ``apply`` alone."""
 
 from jaxdl.train.checkpoint import Checkpoint as Checkpoint
+from jaxdl.train.compile_cache import enable_compile_cache as enable_compile_cache
 from jaxdl.train.engine import run as run
 from jaxdl.train.evaluate import evaluate as evaluate
 from jaxdl.train.evaluate import predict as predict

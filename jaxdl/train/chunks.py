@@ -51,7 +51,7 @@ def _read_ahead(
 ) -> Generator[Iterator[Segment], None, None]:
     """Each epoch's segments, read by a thread and put on the device there; the next epoch's first ones as well."""
     # Settings such as float64 are a thread's own.
-    wide, device = jax.config.jax_enable_x64, jax.config.jax_default_device
+    wide, device = jax.config.jax_enable_x64, jax.config.jax_default_device  # type: ignore[attr-defined]
 
     def read() -> Iterator[Segment | None]:
         for number in numbers:
@@ -63,7 +63,7 @@ def _read_ahead(
 
     with closing(prefetch(read())) as ready:
         for _ in numbers:
-            yield itertools.takewhile(lambda segment: segment is not None, ready)
+            yield iter(ready.__next__, None)  # to the end of that epoch
 
 
 class ChunkFeed(Feed):

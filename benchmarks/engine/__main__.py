@@ -1,0 +1,35 @@
+"""``python -m benchmarks.engine``."""
+
+import argparse
+import contextlib
+import io
+from collections.abc import Sequence
+
+import jax
+
+import jaxdl as dl
+from benchmarks.engine import starting, training
+from benchmarks.report import table
+
+TABLES = training.TABLES | starting.TABLES
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, and print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description="What the engine costs.")
+    parser.add_argument("--only", choices=TABLES, help="one of the tables")
+    parser.add_argument("--rounds", type=int, default=3, help="how often the forms take turns")
+    parser.add_argument("--cache", help="a folder for compiled programs: a second measurement begins sooner")
+    arguments = parser.parse_args(argv)
+    if arguments.cache:
+        dl.enable_compile_cache(arguments.cache)
+    print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}; medians of {arguments.rounds} rounds\n")
+    for name, (head, rows) in TABLES.items():
+        if arguments.only in (None, name):
+            with contextlib.redirect_stdout(io.StringIO()):  # the runs' own progress, which is on
+                found = list(rows(arguments.rounds))
+            print(table(head, found), end="\n\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""What ``run`` costs beside the compiled steps, and how loaders, checkpoints and members change it."""
+
+import functools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxdl as dl
+from benchmarks.engine.models import BATCH, Task, data, leaves, model, task
+from jaxdl.data import epoch_order
+from jaxdl.train.program import train_program, zero_totals
+
+Timed = Callable[[], float]
+"""Does some work, and gives the milliseconds of a step."""
+
+
+def by_turns(forms: dict[str, Timed], rounds: int) -> dict[str, float]:
+    """The median of each form; they take turns, after one turn that is not counted."""
+    times: dict[str, list[float]] = {name: [] for name in forms}
+    for number in range(1 + rounds):
+        for name, form in forms.items():
+            taken = form()
+            if number:
+                times[name].append(taken)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def bare(what: Task, transform: Any = None, rounds: int = 1) -> Timed:
+    """The compiled program alone, over the whole epoch in one go, ``rounds`` times."""
+    steps = len(what.data["x"]) // what.batch
+    arrays = jax.tree.map(jnp.asarray, what.data)
+    order = jnp.asarray(epoch_order(steps * what.batch, seed=0, epoch=0).reshape(steps, what.batch))
+    key, where = jax.random.key(np.uint32(0)), np.array([0, steps, 0, 0], np.int32)
+    start = jax.tree.map(functools.partial(jnp.array, copy=True), what.state)
+    held = [start, zero_totals(what.step, transform, start, arrays, order, key)]
+
+    def timed() -> float:
+        begun = time.perf_counter()
+        for _ in range(rounds):
+            held[:] = train_program(what.step, transform, *held, arrays, order, key, where)
+            jax.block_until_ready(held[1])
+        return 1e3 * (time.perf_counter() - begun) / (steps * rounds)
+
+    return timed
+
+
+def engine(what: Task, epochs: int, examples: Any = None, **arguments: Any) -> Timed:
+    """``run`` with its progress on: the wall time from the end of the first epoch to the end of the last."""
+    steps = len(what.data["x"]) // what.batch
+
+    def timed() -> float:
+        ends = []
+        note = [lambda event: ends.append(time.perf_counter()) if event.kind == "epoch" else None]
+        size = {} if examples is not None and callable(examples) else {"batch_size": what.batch}
+        given = what.data if examples is None else examples
+        dl.run(what.step, what.state, given, epochs=1 + epochs, callbacks=note, **size, **arguments)
+        return 1e3 * (ends[-1] - ends[0]) / (steps * epochs)
+
+    return timed
+
+
+def dispatch(rounds: int) -> Iterator[list[str]]:
+    """Long and short epochs of small steps, of many leaves, and of the mlp."""
+    kinds = {
+        "10 leaves": (leaves, 10, 20_000),
+        "100 leaves": (leaves, 100, 5_000),
+        "1,000 leaves": (leaves, 1000, 2_000),
+        "mlp": (task, "mlp", 400),
+        "10 leaves, epochs of 5 steps": (leaves, 10, 5),
+        "100 leaves, epochs of 5 steps": (leaves, 100, 5),
+        "mlp, epochs of 5 steps": (task, "mlp", 5),
+    }
+    for name, (make, size, steps) in kinds.items():
+        what, epochs = make(size, steps), 200 if steps == 5 else 2
+        found = by_turns({"bare": bare(what, rounds=epochs), "run": engine(what, epochs)}, rounds)
+        lost = (found["run"] - found["bare"]) * steps
+        cells = [f"{found['run']:.4g}", f"{found['bare']:.4g}", f"{found['run'] / found['bare']:.3f}", f"{lost:.3g}"]
+        yield [name, str(steps), *cells]
+
+
+def shares(rounds: int) -> Iterator[list[str]]:
+    """The mlp and the cnn: one batch again and again, with shuffle and gather, metrics, bytes, augmentation."""
+    augment = dl.data.augment.chain(dl.data.augment.crop(2), dl.data.augment.flip())
+    for name in ("mlp", "cnn"):
+        what = task(name, 8 if name == "cnn" else 60)
+        layer, first = model(name), jax.tree.map(lambda leaf: jnp.asarray(leaf[: BATCH[name]]), what.data)
+        scored = dl.make_step(
+            dl.supervised(layer, dl.losses.cross_entropy, metrics={"accuracy": dl.metrics.accuracy}),
+            what.step.optimizer,
+        )
+        raw = what._replace(data=what.data | {"x": (255 * what.data["x"]).astype(np.uint8)})
+        forms = {
+            "one batch": bare(what, lambda batch, key: first, 5),
+            "gather": bare(what, None, 5),
+            "metric": bare(what._replace(step=scored), None, 5),
+            "bytes": bare(raw, lambda batch, key: batch | {"x": batch["x"].astype(jnp.float32) / 255}, 5),
+            "augmented": bare(what, augment, 5),
+        }
+        found = by_turns(forms, rounds)
+        yield [name, *(f"{found[form]:.3g}" for form in SHARES)]
+
+
+SHARES = ("one batch", "gather", "metric", "bytes", "augmented")
+
+
+def overlap(rounds: int) -> Iterator[list[str]]:
+    """A loader that takes 0.8 of a step's time for each batch, asleep or at work on a core of its own."""
+    name, steps = "mlp", 600
+    what = task(name, steps)
+    seconds = 0.8 * by_turns({"bare": bare(what)}, 1)["bare"] / 1e3
+    numbers = np.random.default_rng(0).normal(size=(64, 64))
+
+    def busy() -> None:
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            numbers @ numbers
+
+    for kind, wait in {"none": lambda: None, "asleep": lambda: time.sleep(seconds), "at work": busy}.items():
+
+        def batches(epoch: int, start: int, wait: Any = wait) -> Iterator[dict[str, np.ndarray]]:
+            for rows in epoch_order(len(what.data["x"]), seed=0, epoch=epoch).reshape(steps, -1)[start:]:
+                wait()
+                yield {key: leaf[rows] for key, leaf in what.data.items()}
+
+        found = by_turns({"resident": engine(what, 2), "stream": engine(what, 2, batches)}, rounds)
+        share = f"{1e3 * seconds / found['resident']:.2f}" if kind != "none" else "0"
+        ratio = found["stream"] / found["resident"]
+        yield [kind, share, f"{found['stream']:.3g}", f"{found['resident']:.3g}", f"{ratio:.3f}"]
+
+
+def checkpoint(rounds: int) -> Iterator[list[str]]:
+    """The mlp, saved every so many steps beside the training."""
+    what = task("mlp", 400)
+    with tempfile.TemporaryDirectory() as folder:
+        numbers = iter(range(10**6))
+
+        def saved(every: int) -> Timed:
+            def timed() -> float:
+                place = Path(folder) / str(next(numbers))
+                return engine(what, 2, checkpoint=dl.Checkpoint(place, every_steps=every))()
+
+            return timed
+
+        forms = {"never": engine(what, 2)} | {f"{every} steps": saved(every) for every in (50, 200, 400)}
+        found = by_turns(forms, rounds)
+    for form, taken in found.items():
+        every = int(form.split()[0]) if form != "never" else 0
+        each = f"{(taken - found['never']) * every:.3g}" if every else ""
+        yield [form, f"{taken:.3g}", f"{taken / found['never']:.3f}", each]
+
+
+def members(rounds: int) -> Iterator[list[str]]:
+    """Many models side by side in one program, against one after the other."""
+    for name, batch in (("mlp", 32), ("cnn", 8)):
+        counts = (1, 4, 16, 64, 256) if name == "mlp" else (1, 4, 16, 64)
+        layer = model(name) if name == "mlp" else small_cnn()
+        single = ensemble(name, layer, None, batch)
+        alone = by_turns({"loop": bare(single)}, rounds)["loop"]
+        for count in counts:
+            taken = by_turns({"vmapped": bare(ensemble(name, layer, count, batch))}, rounds)["vmapped"] / count
+            yield [name, str(count), f"{taken:.3g}", f"{alone:.3g}", f"{taken / alone:.2f}"]
+
+
+def small_cnn() -> dl.Layer:
+    L = dl.layers
+    return dl.sequential(L.conv(8, 3), jax.nn.relu, L.max_pool(2), L.flatten(), L.dense(32), jax.nn.relu, L.dense(10))
+
+
+def ensemble(name: str, layer: dl.Layer, count: int | None, batch: int) -> Task:
+    """A task of so many members that see the same batches, or of one model alone."""
+
+    def mean_loss(prediction: jax.Array, y: jax.Array) -> jax.Array:
+        each = functools.partial(dl.losses.cross_entropy)
+        return jax.vmap(each, (0, None))(prediction, y).sum(0) if count else each(prediction, y)
+
+    steps = max(2, 64 // (count or 1))
+    what = task(name, steps, dl.vmapped(layer, count) if count else layer, mean_loss)
+    return what._replace(batch=batch, data=jax.tree.map(lambda leaf: leaf[: steps * batch], data(name, steps)))
+
+
+TABLES: dict[str, tuple[list[str], Callable[[int], Iterator[list[str]]]]] = {
+    "dispatch": (["dispatch", "steps an epoch", "run, ms a step", "program alone", "ratio", "ms more an epoch"], dispatch),
+    "shares": (["ms a step, in the program", *SHARES], shares),
+    "overlap": (["loader", "of a step's time", "stream, ms a step", "resident", "ratio"], overlap),
+    "checkpoint": (["saved every", "ms a step", "ratio", "ms each save"], checkpoint),
+    "members": (["members", "how many", "vmapped, ms a step and member", "one alone", "ratio"], members),
+}

@@ -1,0 +1,58 @@
+"""Compiled programs that are kept from process to process: jax's persistent cache, in a folder that is safe to run."""
+
+import os
+import stat
+from pathlib import Path
+
+import jax
+from jax.experimental.compilation_cache import compilation_cache
+
+from jaxdl.core import bad_value
+from jaxdl.data.files import cache_folder
+
+CALL = "enable_compile_cache"
+
+
+def enable_compile_cache(folder: str | os.PathLike[str] | None = None) -> Path:
+    """Keep every program that this process compiles, and find those that earlier processes compiled; gives the folder.
+
+    A later process that trains the same model then traces but does not compile. The programs are those that jax would
+    compile, so that training comes to the same bits. What is kept is found by the program, the versions of jax and its
+    backend, the device and the flags; nothing is ever deleted: empty the folder when it has grown too large.
+
+    Compiled programs are code. So the folder must belong to this user, and no one else may write in it; what it makes
+    is for this user alone (mode 0700). Calling it again, also with another folder, is fine; it touches no device.
+
+    **Args** ``folder``: ``$XDG_CACHE_HOME/jaxdl/compiled`` or ``~/.cache/jaxdl/compiled`` unless given; of machines of
+    one kind.
+
+    **Raises** ``ValueError`` for a folder that others can write or own; ``OSError`` for one that cannot be made.
+    """
+    path = (cache_folder() / "compiled" if folder is None else Path(folder)).absolute()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{CALL}: could not make the folder {path}: {error.strerror}") from error
+    _check_private(path.resolve())
+    jax.config.update("jax_compilation_cache_dir", str(path))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    compilation_cache.reset_cache()  # jax looks for a folder once, at its first program.
+    return path
+
+
+def _check_private(path: Path) -> None:
+    """Raise when someone else could put a program there: through the folder, or by renaming one above it."""
+    if not hasattr(os, "getuid"):  # Windows, where a user's folders are his own
+        return
+    found = path.stat()
+    if found.st_uid != os.getuid():
+        raise bad_value(CALL, f"{path} must belong to this user, {os.getuid()}", f"user {found.st_uid}")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        mode = f"mode {stat.S_IMODE(found.st_mode):04o}"
+        raise bad_value(CALL, f"{path} must be writable by this user alone", mode, f"Did you mean chmod 700 {path}?")
+    for above in path.parents:
+        mode = above.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise bad_value(CALL, f"no folder above {path} may be writable by all", f"{above}, mode {mode & 0o7777:04o}")

@@ -1,0 +1,243 @@
+"""What makes training fast, as far as it can be told without a clock."""
+
+import itertools
+import os
+import stat
+import subprocess
+import sys
+import threading
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import jaxdl as dl
+from jaxdl import layers as L
+from jaxdl.train import chunks, pace
+from jaxdl.train.feed import Feed
+
+RNG = np.random.default_rng(0)
+DATA = {"x": RNG.normal(size=(40, 3)).astype(np.float32), "y": RNG.integers(0, 2, 40).astype(np.int32)}
+OPTIMIZER = optax.sgd(0.1)
+
+
+def fit(data=DATA, **changes):
+    arguments = dict(loss=dl.losses.cross_entropy, optimizer=OPTIMIZER, epochs=3, batch_size=4, progress=False)
+    return dl.fit(L.dense(2), data, **arguments | changes)
+
+
+def assert_equal(one, two):
+    jax.tree.map(np.testing.assert_array_equal, (one.params, one.opt_state), (two.params, two.opt_state))
+
+
+def test_an_epoch_traces_nothing(monkeypatch):
+    """A transform is Python that runs while it is traced, so it tells."""
+    seen = []
+
+    def transform(batch, key):
+        seen.append(1)
+        return batch
+
+    fit(transform=transform, epochs=1)
+    once = len(seen)
+    seen.clear()
+    fit(transform=transform, epochs=6)
+    assert len(seen) <= once
+
+
+# Evaluation in programs
+
+
+@pytest.fixture
+def single_steps(monkeypatch):
+    """Every program is one step long."""
+    monkeypatch.setattr(pace.Pace, "steps", lambda self, left: 1)
+
+
+def kinds(**changes):
+    heard = []
+    state, history = fit(callbacks=[lambda event: heard.append((event.kind, event.step, event.steps))], **changes)
+    return heard, state, history
+
+
+def test_evaluation_in_programs_of_any_length_gives_the_same_bits(monkeypatch):
+    many = {name: np.concatenate([leaf] * 20) for name, leaf in DATA.items()}  # 800 examples: 4 batches of 256
+    _, state, history = kinds(validation=many)
+    monkeypatch.setattr(pace.Pace, "steps", lambda self, left: 1)
+    heard, again, other = kinds(validation=many)
+    assert_equal(state, again)
+    assert history["validation_loss"] == other["validation_loss"]
+    told = [(step, steps) for kind, step, steps in heard if kind == "evaluation"]
+    assert told == 3 * [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert all(steps == 10 for kind, _, steps in heard if kind != "evaluation")
+
+
+def test_a_run_that_is_stopped_in_an_evaluation_resumes_to_the_same_bits(tmp_path, single_steps):
+    many = {name: np.concatenate([leaf] * 20) for name, leaf in DATA.items()}
+    whole, expected = fit(validation=many)
+
+    def stop(event):
+        event.stop = event.kind == "evaluation" and event.epoch == 2 and event.step == 2
+
+    _, history = fit(validation=many, callbacks=[stop], checkpoint=tmp_path)
+    assert history["validation_loss"] == [expected["validation_loss"][0], None]
+    resumed, history = fit(validation=many, checkpoint=tmp_path, resume=True)
+    assert_equal(resumed, whole)
+    for name in ("epoch", "steps", "loss", "validation_loss"):
+        assert history[name] == expected[name]
+
+
+# Reading ahead
+
+
+def stream(epoch, start, taken=None):
+    order = dl.data.epoch_order(40, seed=0, epoch=epoch)
+    for first in range(4 * start, 40, 4):
+        if taken is not None:
+            taken.append((epoch, first))
+        yield {name: leaf[order[first : first + 4]] for name, leaf in DATA.items()}
+
+
+class Source:
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        return {name: leaf[index] for name, leaf in DATA.items()}
+
+
+@pytest.mark.parametrize("data", [stream, Source()], ids=["stream", "source"])
+@pytest.mark.parametrize("seconds", [0.0, 1e-9, 10.0])
+def test_chunks_of_any_length_give_the_same_bits(monkeypatch, data, seconds):
+    """Chunks that are closed early because their reading took long leave room in themselves."""
+    expected, history = fit()
+    monkeypatch.setattr(chunks, "CHUNK_SECONDS", seconds)
+    before = dl.train.trace_count()
+    state, found = fit(data)
+    assert_equal(state, expected)
+    assert found["loss"] == history["loss"]
+    assert dl.train.trace_count() - before <= 1
+
+
+def test_the_next_epoch_is_begun_while_this_one_runs():
+    taken = []
+    held = threading.Event()
+
+    def step(state, batch):
+        return state, {"sum": batch["x"].sum()}
+
+    def look(event):
+        if event.kind == "epoch" and event.epoch == 1:
+            held.wait(timeout=5)
+            seen.append(any(epoch == 1 for epoch, _ in taken))
+
+    def data(epoch, start):
+        for batch in stream(epoch, start, taken):
+            if epoch == 1:
+                held.set()
+            yield batch
+
+    seen = []
+    dl.run(step, {}, data, epochs=2, callbacks=[look], progress=False)
+    assert seen == [True]
+    assert max(epoch for epoch, _ in taken) == 1, "and never one that is not trained"
+
+
+def test_reading_ahead_ends_with_the_run():
+    def endless(epoch, start):
+        yield from itertools.cycle(stream(epoch, start))
+
+    def stop(event):
+        event.stop = event.kind == "program"
+
+    fit(endless, steps_per_epoch=1000, epochs=1, callbacks=[stop])
+    assert not [thread for thread in threading.enumerate() if thread.name == "jaxdl-prefetch"]
+
+
+def test_orders_are_drawn_ahead_to_the_same_bits(monkeypatch):
+    expected, _ = fit()
+    monkeypatch.setattr("jaxdl.train.feed.DRAWN_AHEAD", 1)
+    assert_equal(fit()[0], expected)
+
+
+def test_the_epochs_of_a_feed_are_abstract():
+    assert Feed.__abstractmethods__ == {"epochs", "example", "watch"}
+
+
+# The compile cache
+
+CODE = """
+import sys, jax, jax.numpy as jnp, numpy as np, optax
+import jaxdl as dl
+from jax._src import xla_bridge
+if len(sys.argv) > 1:
+    assert dl.enable_compile_cache(sys.argv[1]) == dl.enable_compile_cache(sys.argv[1])
+    assert not xla_bridge.backends_are_initialized()
+heard = []
+jax.monitoring.register_event_listener(lambda name, **more: heard.append(name))
+model = dl.sequential(dl.layers.dense(4), dl.layers.dropout(0.5), dl.layers.dense(2))
+x = np.linspace(-1, 1, 24, dtype=np.float32).reshape(8, 3)
+state, history = dl.fit(model, (x, np.arange(8) % 2), loss=dl.losses.cross_entropy, optimizer=optax.adam(0.1),
+                        epochs=3, batch_size=4, progress=False)
+print(sum(map(heard.count, ["/jax/compilation_cache/cache_hits"])),
+      sum(map(heard.count, ["/jax/compilation_cache/cache_misses"])))
+print([leaf.tobytes().hex() for leaf in map(np.asarray, jax.tree.leaves((state.params, state.opt_state)))])
+"""
+
+
+def python(*arguments):
+    done = subprocess.run([sys.executable, "-c", CODE, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    counts, bits = done.stdout.splitlines()
+    return [int(count) for count in counts.split()], bits
+
+
+def test_a_second_process_finds_all_programs_and_comes_to_the_same_bits(tmp_path):
+    folder = tmp_path / "programs"
+    (_, misses), first = python(folder)
+    assert misses > 0
+    (hits, misses), second = python(folder)
+    assert hits > 0
+    assert misses == 0
+    assert first == second == python()[1]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+@pytest.fixture
+def untouched():
+    """Errors come before anything is set."""
+    before = jax.config.jax_compilation_cache_dir
+    yield
+    assert jax.config.jax_compilation_cache_dir == before
+
+
+def test_a_folder_that_is_not_safe_is_refused(tmp_path, untouched, monkeypatch):
+    folder = tmp_path / "open"
+    folder.mkdir()
+    folder.chmod(0o770)
+    with pytest.raises(ValueError, match=r"must be writable by this user alone; got mode 0770. Did you mean chmod 700"):
+        dl.enable_compile_cache(folder)
+    folder.chmod(0o777)
+    (folder / "inner").mkdir(mode=0o700)
+    with pytest.raises(ValueError, match=r"no folder above .*inner may be writable by all; got .*open, mode 0777"):
+        dl.enable_compile_cache(folder / "inner")
+    other = tmp_path / "other"
+    other.mkdir(mode=0o700)
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(ValueError, match=r"other must belong to this user, 12345; got user \d+"):
+        dl.enable_compile_cache(other)
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path, untouched):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"enable_compile_cache: could not make the folder .*file: File exists"):
+        dl.enable_compile_cache(tmp_path / "file")
+
+
+def test_the_folder_is_of_the_users_cache(tmp_path, monkeypatch):
+    done = subprocess.run(
+        [sys.executable, "-c", "import jaxdl as dl; print(dl.enable_compile_cache())"],
+        capture_output=True, text=True, check=True, env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert done.stdout.strip() == str(tmp_path / "jaxdl" / "compiled")
