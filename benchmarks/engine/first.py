@@ -100,7 +100,9 @@ def of_torch(name: str) -> dict[str, float]:
         rows = slice(i * BATCH[name], (i + 1) * BATCH[name])
         optimizer.zero_grad()
         logits = compiled(examples["x"][rows])
-        loss = torch.nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), examples["y"][rows].reshape(-1).long())
+        loss = torch.nn.functional.cross_entropy(
+            logits.reshape(-1, logits.shape[-1]), examples["y"][rows].reshape(-1).long()
+        )
         loss.backward()
         optimizer.step()
         loss.item()

@@ -57,7 +57,10 @@ def importing(rounds: int) -> Iterator[list[str]]:
             continue
         code = f"import time; t = time.perf_counter(); import {package}; print(time.perf_counter() - t)"
         run = [sys.executable, "-c", code]
-        times = [float(subprocess.run(run, stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1]) for _ in range(rounds)]
+        times = [
+            float(subprocess.run(run, stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1])
+            for _ in range(rounds)
+        ]
         yield [package, f"{statistics.median(times):.2f}", f"{min(times):.2f}"]
 
 

@@ -90,14 +90,14 @@ def shares(rounds: int) -> Iterator[list[str]]:
     augment = dl.data.augment.chain(dl.data.augment.crop(2), dl.data.augment.flip())
     for name in ("mlp", "cnn"):
         what = task(name, 8 if name == "cnn" else 60)
-        layer, first = model(name), jax.tree.map(lambda leaf: jnp.asarray(leaf[: BATCH[name]]), what.data)
+        first = {key: jnp.asarray(leaf[: BATCH[name]]) for key, leaf in what.data.items()}
         scored = dl.make_step(
-            dl.supervised(layer, dl.losses.cross_entropy, metrics={"accuracy": dl.metrics.accuracy}),
+            dl.supervised(model(name), dl.losses.cross_entropy, metrics={"accuracy": dl.metrics.accuracy}),
             what.step.optimizer,
         )
         raw = what._replace(data=what.data | {"x": (255 * what.data["x"]).astype(np.uint8)})
         forms = {
-            "one batch": bare(what, lambda batch, key: first, 5),
+            "one batch": bare(what, lambda batch, key, first=first: first, 5),
             "gather": bare(what, None, 5),
             "metric": bare(what._replace(step=scored), None, 5),
             "bytes": bare(raw, lambda batch, key: batch | {"x": batch["x"].astype(jnp.float32) / 255}, 5),
@@ -186,7 +186,10 @@ def ensemble(name: str, layer: dl.Layer, count: int | None, batch: int) -> Task:
 
 
 TABLES: dict[str, tuple[list[str], Callable[[int], Iterator[list[str]]]]] = {
-    "dispatch": (["dispatch", "steps an epoch", "run, ms a step", "program alone", "ratio", "ms more an epoch"], dispatch),
+    "dispatch": (
+        ["dispatch", "steps an epoch", "run, ms a step", "program alone", "ratio", "ms more an epoch"],
+        dispatch,
+    ),
     "shares": (["ms a step, in the program", *SHARES], shares),
     "overlap": (["loader", "of a step's time", "stream, ms a step", "resident", "ratio"], overlap),
     "checkpoint": (["saved every", "ms a step", "ratio", "ms each save"], checkpoint),

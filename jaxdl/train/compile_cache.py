@@ -53,6 +53,7 @@ def _check_private(path: Path) -> None:
         mode = f"mode {stat.S_IMODE(found.st_mode):04o}"
         raise bad_value(CALL, f"{path} must be writable by this user alone", mode, f"Did you mean chmod 700 {path}?")
     for above in path.parents:
-        mode = above.stat().st_mode
-        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            raise bad_value(CALL, f"no folder above {path} may be writable by all", f"{above}, mode {mode & 0o7777:04o}")
+        bits = stat.S_IMODE(above.stat().st_mode)
+        if bits & stat.S_IWOTH and not bits & stat.S_ISVTX:
+            needs = f"no folder above {path} may be writable by all"
+            raise bad_value(CALL, needs, f"{above}, mode {bits:04o}")

@@ -10,7 +10,6 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.core import bad_value
@@ -18,13 +17,14 @@ from jaxdl.core.checks import check_seed, is_int, positive_int
 from jaxdl.train.checkpoint import Checkpoint
 from jaxdl.train.dispatch import Dispatcher
 from jaxdl.train.evaluate import Evaluation
-from jaxdl.train.events import Callback, Event, History
+from jaxdl.train.events import Callback, Event, History, record
 from jaxdl.train.feed import Feed, Segment
 from jaxdl.train.interrupt import Interrupt, catch_interrupt
 from jaxdl.train.keeper import Keeper, Position
 from jaxdl.train.program import StepFn, means
 from jaxdl.train.progress import Progress
 from jaxdl.train.sources import open_feed
+from jaxdl.train.state import owned
 from jaxdl.train.step import Transform
 
 Evaluate = Callable[[Any], dict[str, Any]]
@@ -84,7 +84,6 @@ def run(
 
     Example:
         >>> import jax.numpy as jnp
-import numpy as np
         >>> def step(mean, batch):                       # a running mean, as the smallest of steps
         ...     return 0.9 * mean + 0.1 * batch.mean(), {"seen": batch.mean()}
         >>> mean, history = run(step, jnp.zeros(()), jnp.ones((8, 2)), epochs=3, batch_size=4, progress=False)
@@ -152,26 +151,12 @@ def drive(
             listeners.append(stack.enter_context(Progress()))
         key = jax.random.key(np.uint32(check_seed("run", seed)))
         dispatcher = Dispatcher("run", step, transform, feed, key=key, beside=beside)
-        engine = _Engine(_owned(train_state, consume), feed, dispatcher, listeners, interrupt, keeper)
+        engine = _Engine(owned(train_state, consume), feed, dispatcher, listeners, interrupt, keeper)
         result = engine.drive(range(first_epoch, first_epoch + epochs), evaluate)
     if interrupt.terminated:
         print("SIGTERM: saved; resume=True goes on from here", file=sys.stderr, flush=True)
         raise SystemExit(128 + signal.SIGTERM)
     return result
-
-
-def _owned(train_state: Any, consume: bool) -> Any:
-    """The train state in arrays of the engine's own, each in a buffer of its own, so that it can be donated."""
-    seen: set[int] = set()
-
-    def own(leaf: Any) -> jax.Array:
-        again = id(leaf) in seen  # One buffer cannot be donated twice.
-        seen.add(id(leaf))
-        array = jnp.asarray(leaf) if consume and not again else jnp.array(leaf, copy=True)
-        # A weakly typed leaf, such as a Python float's, would come back strongly typed and ask for another trace.
-        return array.astype(array.dtype) if getattr(array, "weak_type", False) else array
-
-    return jax.tree.map(own, train_state)
 
 
 class _Engine:
@@ -266,10 +251,3 @@ class _Engine:
         if self.keeper is not None:
             self.keeper.program_done(self.state, here, self.history)
         return count
-
-
-def record(history: History, row: dict[str, Any]) -> None:
-    """Append an epoch's row; a column that lacks a value, in this row or in earlier ones, holds None there."""
-    earlier = len(next(iter(history.values()), []))
-    for name in dict.fromkeys([*history, *row]):
-        history.setdefault(name, [None] * earlier).append(row.get(name))

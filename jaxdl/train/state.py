@@ -68,3 +68,17 @@ def _is_small(arguments: tuple[Any, ...]) -> bool:
         return False
     params = _create_at_once.eval_shape(*arguments).params
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)) <= SMALL
+
+
+def owned(train_state: Any, consume: bool) -> Any:
+    """The train state in arrays of the engine's own, each in a buffer of its own, so that it can be donated."""
+    seen: set[int] = set()
+
+    def own(leaf: Any) -> jax.Array:
+        again = id(leaf) in seen  # One buffer cannot be donated twice.
+        seen.add(id(leaf))
+        array = jnp.asarray(leaf) if consume and not again else jnp.array(leaf, copy=True)
+        # A weakly typed leaf, such as a Python float's, would come back strongly typed and ask for another trace.
+        return array.astype(array.dtype) if getattr(array, "weak_type", False) else array
+
+    return jax.tree.map(own, train_state)
