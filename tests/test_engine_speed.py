@@ -13,6 +13,7 @@ import optax
 import pytest
 
 import jaxdl as dl
+from benchmarks.engine import models, training
 from jaxdl import layers as L
 from jaxdl.train import chunks, pace
 from jaxdl.train.feed import Feed
@@ -163,6 +164,22 @@ def test_orders_are_drawn_ahead_to_the_same_bits(monkeypatch):
 
 def test_the_epochs_of_a_feed_are_abstract():
     assert Feed.__abstractmethods__ == {"epochs", "example", "watch"}
+
+
+# What measures it
+
+
+def test_forms_take_turns_and_a_run_is_timed_beside_its_program(capsys):
+    what = models.leaves(2, 4)
+    found = training.by_turns({"bare": training.bare(what), "run": training.engine(what, 2)}, 1)
+    assert found.keys() == {"bare", "run"}
+    assert all(milliseconds > 0 for milliseconds in found.values())
+
+
+@pytest.mark.parametrize("count", [None, 3])
+def test_members_of_an_ensemble_train_as_one_alone_does(count):
+    layer = dl.sequential(L.flatten(), L.dense(10))
+    assert training.bare(training.ensemble("mlp", layer, count, 2))() > 0
 
 
 # The compile cache

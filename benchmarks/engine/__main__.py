@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import io
+import sys
 from collections.abc import Sequence
 
 import jax
@@ -12,6 +13,12 @@ from benchmarks.engine import starting, training
 from benchmarks.report import table
 
 TABLES = training.TABLES | starting.TABLES
+
+
+def told(row: list[str]) -> list[str]:
+    """The row, which is also told at once, for whoever waits."""
+    print(", ".join(row), file=sys.stderr, flush=True)
+    return row
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -27,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, (head, rows) in TABLES.items():
         if arguments.only in (None, name):
             with contextlib.redirect_stdout(io.StringIO()):  # the runs' own progress, which is on
-                found = list(rows(arguments.rounds))
+                found = [told(row) for row in rows(arguments.rounds)]
             print(table(head, found), end="\n\n", flush=True)
 
 

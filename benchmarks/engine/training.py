@@ -112,7 +112,7 @@ SHARES = ("one batch", "gather", "metric", "bytes", "augmented")
 
 def overlap(rounds: int) -> Iterator[list[str]]:
     """A loader that takes 0.8 of a step's time for each batch, asleep or at work on a core of its own."""
-    name, steps = "mlp", 600
+    name, steps = "mlp", 300
     what = task(name, steps)
     seconds = 0.8 * by_turns({"bare": bare(what)}, 1)["bare"] / 1e3
     numbers = np.random.default_rng(0).normal(size=(64, 64))

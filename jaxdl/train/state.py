@@ -37,6 +37,8 @@ def create_state(
 ) -> TrainState:
     """A fresh :class:`TrainState` of a model, for inputs shaped like ``x``.
 
+    Its values are those of ``model.init`` with the same key, within rounding: each program rounds in its own way.
+
     **Args** ``x``: an array or spec, or a pytree of them, of any batch size; ``seed``: an int or a key.
     """
     leaves, tree = jax.tree.flatten(specs(x))
