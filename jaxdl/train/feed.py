@@ -90,7 +90,8 @@ def check_finite(call: str, data: Any) -> None:
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             continue
         with np.errstate(over="ignore"):  # What float32 cannot hold becomes inf on the device, so here.
-            finite = np.isfinite(np.asarray(leaf).astype(jax.dtypes.canonicalize_dtype(leaf.dtype)))
+            here = jax.dtypes.canonicalize_dtype(leaf.dtype)
+            finite = np.isfinite(np.asarray(leaf).astype(here, copy=False))
         if not finite.all():
             bad = np.argwhere(~finite)
             got = f"{len(bad)} nan or inf in data{jax.tree_util.keystr(path)}, the first in example {bad[0][0]}"
