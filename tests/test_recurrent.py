@@ -1,6 +1,7 @@
 """Recurrent networks against loops in float64 NumPy and against Flax; lengths, directions, states, and errors."""
 
 import functools
+import re
 from functools import partial
 
 import flax.linen as nn
@@ -190,6 +191,19 @@ def test_second_gradients_with_lengths_and_states(kind, reverse, x64):
         return function(x, *weights, initial=carry_of(initial))
 
     check_grads(output, (x, initial, weights), order=2, modes=["rev"], eps=1e-5, rtol=1e-5, atol=1e-5)
+
+
+@every_kind
+def test_the_loops_work_in_place(kind):
+    """What has the size of all gates at all steps is copied in no round."""
+    function, _, _, gates, _, _ = KINDS[kind]
+    x, initial, weights = drawn(kind, dtype=np.float32)
+    gradient = jax.jit(jax.grad(lambda x, *weights: function(x, *weights)[0].sum(), (0, 1, 2)))
+    text = gradient.lower(x, *weights).compile().as_text()
+    bodies = set(re.findall(r"body=%?([\w.\-]+)", text))
+    loops = [part for part in text.split("\n\n") if part.lstrip("%").partition(" ")[0] in bodies]
+    assert len(loops) == len(bodies) == 2
+    assert not any(re.search(rf"f32\[{TIME},{BATCH},{gates * H}\]\S* copy\(", loop) for loop in loops)
 
 
 def test_the_plain_loop_has_forward_mode(x64):

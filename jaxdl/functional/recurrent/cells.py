@@ -1,7 +1,7 @@
 """One step of each recurrence: carry and input in, carry out."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -116,7 +116,7 @@ def gru_cell(
     z = dense(x, kernel, bias)
     if reset == "before":
         return gru_before_step(h, z, u)
-    return gru_after_step(h, z, u, bias_or_zeros(recurrent_bias, u))
+    return gru_after_step(h, z, u, bias_or_zeros(recurrent_bias, u.shape[0], u.dtype))
 
 
 def check_gru(
@@ -141,9 +141,9 @@ def check_reset(call: str, reset: Reset) -> None:
         raise bad_value(call, 'reset must be "before" or "after"', repr(reset))
 
 
-def bias_or_zeros(bias: jax.Array | None, u: jax.Array) -> jax.Array:
-    """The bias inside of the reset gate, zeros for None, in the dtype of the recurrent kernel."""
-    return jnp.zeros(u.shape[0], u.dtype) if bias is None else jnp.asarray(bias, u.dtype)
+def bias_or_zeros(bias: jax.Array | None, size: int, dtype: Any) -> jax.Array:
+    """The bias in that dtype, zeros for None."""
+    return jnp.zeros(size, dtype) if bias is None else jnp.asarray(bias, dtype)
 
 
 def simple_rnn_step(activation: Activation, h: jax.Array, z: jax.Array, u: jax.Array) -> jax.Array:

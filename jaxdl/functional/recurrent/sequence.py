@@ -1,7 +1,6 @@
 """Recurrences over whole sequences."""
 
 import functools
-from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 from jaxdl.core.checks import check_lengths
 from jaxdl.core.errors import bad_value
 from jaxdl.functional.linear import dense
-from jaxdl.functional.recurrent import cells, fast
+from jaxdl.functional.recurrent import cells, fast, fast_gru
 from jaxdl.functional.recurrent.cells import Activation, Reset
 from jaxdl.functional.recurrent.steps import (
     batch_first,
@@ -23,7 +22,6 @@ from jaxdl.functional.recurrent.steps import (
 )
 
 Method = Literal["auto", "lax"]
-Scan = Callable[..., tuple[jax.Array, Any]]
 
 
 def simple_rnn(
@@ -69,12 +67,12 @@ def simple_rnn(
     x, kernel, u, bias = in_one_dtype(x, kernel, recurrent_kernel, bias)
     carry = check_carry("simple_rnn", "initial", initial, (x.shape[0], u.shape[0]), 1, x.dtype)
     xs, real = time_first(x, check_lengths("simple_rnn", lengths, x))
-    z = dense(xs, kernel, bias)
-    if method == "auto" and activation is jnp.tanh:
-        hs, carry = fast.simple_rnn_scan(reverse, z, (u,), carry, real)
+    if method == "auto" and activation is jnp.tanh and x.shape[1]:
+        weights = u, cells.bias_or_zeros(bias, *kernel.shape[1:], u.dtype)
+        hs, carry = fast.simple_rnn_scan(reverse, dense(xs, kernel), weights, carry, real)
     else:
         step = functools.partial(cells.simple_rnn_step, activation)
-        hs, carry = plain_scan(step, reverse, z, (u,), carry, real)
+        hs, carry = plain_scan(step, reverse, dense(xs, kernel, bias), (u,), carry, real)
     return batch_first(hs, real), carry
 
 
@@ -110,11 +108,13 @@ def lstm(
     x, kernel, u, bias = in_one_dtype(x, kernel, recurrent_kernel, bias)
     carry = check_carry("lstm", "initial", initial, (x.shape[0], u.shape[0]), 2, x.dtype)
     xs, real = time_first(x, check_lengths("lstm", lengths, x))
-    scan: Scan = functools.partial(plain_scan, cells.lstm_step)
-    if method == "auto":
-        scan = fast.lstm_scan
-        kernel, u, bias = fast.halved(fast.LSTM_SIGMOIDS, kernel, u, bias)
-    hs, carry = scan(reverse, dense(xs, kernel, bias), (u,), carry, real)
+    if method == "auto" and x.shape[1]:
+        kernel, *weights = fast.halved(
+            fast.LSTM_SIGMOIDS, kernel, u, cells.bias_or_zeros(bias, *kernel.shape[1:], u.dtype)
+        )
+        hs, carry = fast.lstm_scan(reverse, dense(xs, kernel), tuple(weights), carry, real)
+    else:
+        hs, carry = plain_scan(cells.lstm_step, reverse, dense(xs, kernel, bias), (u,), carry, real)
     return batch_first(hs, real), carry
 
 
@@ -136,8 +136,8 @@ def gru(
     **Shapes** ``x: (batch, time, in)``, ``lengths: (batch,)``, ``initial: (batch, H)``, weights as in
     :func:`gru_cell` ``-> y: (batch, time, H)``, ``h: (batch, H)``.
 
-    **Args** ``reset``: the reset gate ``"before"`` the recurrent product, as in the paper (always by the plain loop),
-    or ``"after"`` it, as in PyTorch, cuDNN and Keras' default. The others and **Raises** as in :func:`simple_rnn`.
+    **Args** ``reset``: the reset gate ``"before"`` the recurrent product, as in the paper, or ``"after"`` it, as in
+    PyTorch, cuDNN and Keras' default. The others and **Raises** as in :func:`simple_rnn`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -152,13 +152,18 @@ def gru(
     x, kernel, u, bias = in_one_dtype(x, kernel, recurrent_kernel, bias)
     h = check_carry("gru", "initial", initial, (x.shape[0], u.shape[0]), 1, x.dtype)
     xs, real = time_first(x, check_lengths("gru", lengths, x))
-    after = reset == "after"
-    scan: Scan = functools.partial(plain_scan, cells.gru_after_step if after else cells.gru_before_step)
-    if method == "auto" and after:
-        scan = fast.gru_after_scan
-        kernel, u, bias = fast.halved(fast.GRU_SIGMOIDS, kernel, u, bias)
-    weights = (u, cells.bias_or_zeros(recurrent_bias, u)) if after else (u,)
-    hs, h = scan(reverse, dense(xs, kernel, bias), weights, h, real)
+    inner = (cells.bias_or_zeros(recurrent_bias, u.shape[0], u.dtype),) if reset == "after" else ()
+    if method == "auto" and x.shape[1]:
+        bias = cells.bias_or_zeros(bias, *kernel.shape[1:], u.dtype)
+        kernel, u, bias = fast.halved(fast_gru.GRU_SIGMOIDS, kernel, u, bias)
+        if inner:
+            hs, h = fast_gru.gru_after_scan(reverse, dense(xs, kernel), (u, bias, *inner), h, real)
+        else:
+            weights = (*jnp.split(u, [2 * u.shape[0]], axis=-1), bias)
+            hs, h = fast_gru.gru_before_scan(reverse, dense(xs, kernel), weights, h, real)
+    else:
+        step = cells.gru_after_step if inner else cells.gru_before_step
+        hs, h = plain_scan(step, reverse, dense(xs, kernel, bias), (u, *inner), h, real)
     return batch_first(hs, real), h
 
 
