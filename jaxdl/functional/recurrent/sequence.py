@@ -68,7 +68,7 @@ def simple_rnn(
     carry = check_carry("simple_rnn", "initial", initial, (x.shape[0], u.shape[0]), 1, x.dtype)
     xs, real = time_first(x, check_lengths("simple_rnn", lengths, x))
     if method == "auto" and activation is jnp.tanh and x.shape[1]:
-        weights = u, cells.bias_or_zeros(bias, *kernel.shape[1:], u.dtype)
+        weights = u, cells.bias_or_zeros(bias, kernel.shape[1], u.dtype)
         hs, carry = fast.simple_rnn_scan(reverse, dense(xs, kernel), weights, carry, real)
     else:
         step = functools.partial(cells.simple_rnn_step, activation)
@@ -110,7 +110,7 @@ def lstm(
     xs, real = time_first(x, check_lengths("lstm", lengths, x))
     if method == "auto" and x.shape[1]:
         kernel, *weights = fast.halved(
-            fast.LSTM_SIGMOIDS, kernel, u, cells.bias_or_zeros(bias, *kernel.shape[1:], u.dtype)
+            fast.LSTM_SIGMOIDS, kernel, u, cells.bias_or_zeros(bias, kernel.shape[1], u.dtype)
         )
         hs, carry = fast.lstm_scan(reverse, dense(xs, kernel), tuple(weights), carry, real)
     else:
@@ -154,7 +154,7 @@ def gru(
     xs, real = time_first(x, check_lengths("gru", lengths, x))
     inner = (cells.bias_or_zeros(recurrent_bias, u.shape[0], u.dtype),) if reset == "after" else ()
     if method == "auto" and x.shape[1]:
-        bias = cells.bias_or_zeros(bias, *kernel.shape[1:], u.dtype)
+        bias = cells.bias_or_zeros(bias, kernel.shape[1], u.dtype)
         kernel, u, bias = fast.halved(fast_gru.GRU_SIGMOIDS, kernel, u, bias)
         if inner:
             hs, h = fast_gru.gru_after_scan(reverse, dense(xs, kernel), (u, bias, *inner), h, real)
