@@ -1,7 +1,7 @@
 """What a measurement was taken on and with."""
 
 import os
-import platform
+import platform as system
 import resource
 import sys
 from pathlib import Path
@@ -20,7 +20,7 @@ def cpu_name() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return names[0] if names else system.processor() or system.machine()
 
 
 def peak_megabytes() -> float:
@@ -32,9 +32,25 @@ def peak_megabytes() -> float:
 def versions() -> dict[str, str]:
     """The versions of Python and of those packages that this process has loaded."""
     loaded = {name: sys.modules[name] for name in PACKAGES if name in sys.modules}
-    return {"python": platform.python_version()} | {name: str(m.__version__) for name, m in loaded.items()}
+    return {"python": system.python_version()} | {name: str(m.__version__) for name, m in loaded.items()}
 
 
 def describe() -> dict[str, Any]:
     """All of it, for a line of results; the load is the last minute's, ours and that of others."""
     return {"cpu": cpu_name(), "cpus": cpu_count(), "load": round(os.getloadavg()[0], 2), "versions": versions()}
+
+
+def platform() -> str:
+    """Where peers compute, from ``JAXDL_BENCH_PLATFORM``: ``"cpu"`` or ``"gpu"``."""
+    return _chosen("JAXDL_BENCH_PLATFORM", ("cpu", "gpu"))
+
+
+def dtype() -> str:
+    """In what peers compute, from ``JAXDL_BENCH_DTYPE``: ``"float32"`` or ``"bfloat16"``, weights float32 in both."""
+    return _chosen("JAXDL_BENCH_DTYPE", ("float32", "bfloat16"))
+
+
+def _chosen(variable: str, choices: tuple[str, ...]) -> str:
+    if (value := os.environ.get(variable, choices[0])) not in choices:
+        raise ValueError(f"{variable} must be one of {', '.join(choices)}, got {value!r}")
+    return value

@@ -9,7 +9,16 @@ import numpy as np
 
 from benchmarks.workloads import Workload
 
-PEERS = {"jaxdl": "jaxdl", "plain": "optax", "torch": "torch"}
+PEERS = {
+    "jaxdl": "jaxdl",
+    "plain": "optax",
+    "torch": "torch",
+    "torch_compile": "torch",
+    "nnx": "flax",
+    "equinox": "equinox",
+    "keras": "keras",
+    "keras_scan": "keras",
+}
 """The package that each peer needs."""
 
 
