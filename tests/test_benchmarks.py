@@ -11,17 +11,44 @@ import pytest
 from jax import lax
 
 from benchmarks import cli, hlo, peers, report, runner
-from benchmarks.peers import LeftOutError, Session, open_session
-from benchmarks.workloads import CNN, WORKLOADS, Workload
+from benchmarks.peers import LeftOutError, Session, jaxdl_models, open_session, plain_networks
+from benchmarks.workloads import (
+    CNN,
+    GPT,
+    MLP,
+    WORKLOADS,
+    Autoencoder,
+    Conv3D,
+    Deep,
+    Network,
+    Recurrent,
+    UNet,
+    ViT,
+    WordBag,
+    Workload,
+)
 from jaxdl.data.order import epoch_order
 from jaxdl.train.program import trace_count
 
 SMALL = Workload("small", "a small CNN", CNN(side=10, filters=4, hidden=8, classes=3), batch=8, examples=32)
 
-
-@pytest.fixture(autouse=True)
-def no_rank_promotion() -> None:
-    """Instead of the suite's: by hand one writes ``x @ w + b``."""
+SENTENCES = {"vocabulary": 20, "time": 6}
+NETWORKS: dict[str, Network] = {
+    "mlp": MLP((12, 8, 6, 3)),
+    "ae": Autoencoder((12, 8, 3, 12)),
+    "cnn": SMALL.network,
+    "deep": Deep(side=6, features=(4, 6), strides=(1, 2), classes=3),
+    "rnn": Recurrent("simple_rnn", 5, features=4, **SENTENCES),
+    "lstm": Recurrent("lstm", 5, features=4, **SENTENCES),
+    "gru": Recurrent("gru", 5, features=4, **SENTENCES),
+    "gpt": GPT(layers=1, heads=2, width=8, **SENTENCES),
+    "gpt_dropout": GPT(layers=2, heads=2, width=8, dropout=0.25, **SENTENCES),
+    "vit": ViT(side=8, layers=1, heads=2, width=8, classes=3),
+    "unet": UNet(side=8, features=(4, 6)),
+    "conv3d": Conv3D(side=4, features=(3,), classes=3),
+    "embedding": WordBag(vocabulary=30, features=4, words=3),
+}
+QUICK = {"mlp", "lstm", "gpt_dropout"}
 
 
 @pytest.fixture(scope="module")
@@ -110,9 +137,37 @@ def test_plain_and_jaxdl_train_alike_over_epochs(sessions: dict[str, Session]) -
     np.testing.assert_allclose(means["jaxdl"], means["plain"], rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS])
+def test_plain_and_jaxdl_have_the_same_loop_for_each_network(name: str) -> None:
+    """What jaxdl's layers, steps and engine cost over plain JAX: no instruction. They also come to the same numbers."""
+    workload = Workload(name, "", NETWORKS[name], batch=4, examples=12)
+    ours, plain = (open_session(peer, workload) for peer in ("jaxdl", "plain"))
+    np.testing.assert_allclose(ours.losses(3), plain.losses(3), rtol=1e-6)
+    np.testing.assert_allclose(ours.outputs(), plain.outputs(), rtol=1e-5, atol=1e-6)
+    counts = (hlo.loop_instructions(session.program() or "") for session in (ours, plain))
+    assert hlo.difference(*counts) == {}
+
+
 def test_plain_and_jaxdl_have_the_same_loop(loops: dict[str, dict[str, int]]) -> None:
-    """What jaxdl's layers, steps and engine cost over plain JAX: no instruction."""
     assert hlo.difference(loops["jaxdl"], loops["plain"]) == {}
+
+
+def test_networks_have_a_form_in_both() -> None:
+    kinds = {type(network) for network in NETWORKS.values()}
+    assert kinds == {type(workload.network) for workload in WORKLOADS.values()}
+    assert kinds == set(jaxdl_models.MODELS) == set(plain_networks.MODELS)
+
+
+def test_half_precision_is_of_the_computation_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAXDL_BENCH_DTYPE", "bfloat16")
+    ours, plain = (open_session(peer, SMALL) for peer in ("jaxdl", "plain"))
+    assert ours.start.params["conv"]["kernel"].dtype == jnp.float32
+    losses = ours.losses(2)
+    np.testing.assert_allclose(losses, plain.losses(2), rtol=1e-2)
+    monkeypatch.setenv("JAXDL_BENCH_DTYPE", "float32")
+    exact = open_session("plain", SMALL).losses(2)
+    np.testing.assert_allclose(losses, exact, rtol=3e-2)
+    assert losses != exact
 
 
 def test_the_order_is_that_of_jaxdl() -> None:

@@ -11,6 +11,7 @@ from benchmarks.workloads import Workload
 
 PEERS = {
     "jaxdl": "jaxdl",
+    "jaxdl_fused": "jaxdl",
     "plain": "optax",
     "torch": "torch",
     "torch_compile": "torch",
