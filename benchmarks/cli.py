@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import re
 import subprocess
 import sys
 import time
@@ -9,60 +11,128 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import report, runner
+from benchmarks import curves, machine, report, results, runner, turns
 from benchmarks.peers import PEERS, LeftOutError
-from benchmarks.workloads import WORKLOADS
+from benchmarks.targets import OURS
+from benchmarks.workloads import WORKLOADS, Workload, find
 
 RESULTS = Path(__file__).parent / "results"
 
 
+def say(text: str) -> None:
+    """A word about how it goes, beside the results."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def list_command(arguments: argparse.Namespace) -> int:
-    """Print the workloads and the peers."""
-    rows = [[w.name, w.about, f"{w.steps} steps of {w.batch}"] for w in WORKLOADS.values()]
-    print(report.table(["workload", "what it is", "an epoch"], rows, text_columns=2))
-    print(f"\npeers: {', '.join(PEERS)}")
+    """Print the workloads, the peers and the curves."""
+    rows = [[w.name, w.about, f"{w.steps} steps of {w.batch}", " ".join(w.on)] for w in WORKLOADS.values()]
+    print(report.table(["workload", "what it is", "an epoch", "by default on"], rows, text_columns=4))
+    print(f"\npeers: {', '.join(PEERS)}\ncurves: {', '.join([*curves.CURVES, curves.MEMORY])}")
     return 0
 
 
 def run_command(arguments: argparse.Namespace) -> int:
     """Measure one peer here and print the record as one line of JSON."""
     try:
-        record = runner.measure(WORKLOADS[arguments.workload], arguments.peer, arguments.epochs)
+        record = runner.measure(arguments.workload.name, arguments.peer, arguments.seconds)
     except LeftOutError as word:
-        print(word, file=sys.stderr)
+        say(str(word))
         return 0
     print(json.dumps(record))
     return 0
 
 
-def compare_command(arguments: argparse.Namespace) -> int:
-    """Measure several peers by turns, save each record as it comes, and print the tables."""
-    out: Path = arguments.out or RESULTS / time.strftime("compare-%Y%m%d-%H%M%S.jsonl")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    peers = list(dict.fromkeys([report.OURS, *arguments.peers]))
-    records: list[runner.Record] = []
-    try:
-        for workload in dict.fromkeys(arguments.workloads):
-            for record in runner.by_turns(workload, peers, arguments.rounds, arguments.epochs):
-                records.append(record)
-                with out.open("a") as file:
-                    file.write(json.dumps(record) + "\n")
-                ms = record["ms"]["median"]
-                print(f"{workload} round {record['round'] + 1}: {record['peer']} {ms:.3g} ms", file=sys.stderr)
-                runner.check_same(records)
-    except runner.DisagreementError as told:
-        print(f"not the same mathematics: {told}", file=sys.stderr)
-        return 1
-    except subprocess.CalledProcessError as told:
-        print(f"a measurement failed: {' '.join(told.cmd)}", file=sys.stderr)
-        return 1
-    print(f"{report.render(records)}\n\nsaved as {out}")
+def limit_command(arguments: argparse.Namespace) -> int:
+    """Measure the machine's limit here and count the workloads' work: lines of JSON."""
+    from benchmarks import count, limit
+
+    print(json.dumps(limit.measure()))
+    for workload in arguments.workloads:
+        print(json.dumps({"workload": workload.name, "work": count.work(workload)._asdict()}), flush=True)
     return 0
 
 
+def memory_command(arguments: argparse.Namespace) -> int:
+    """The curve of memory: lines of JSON."""
+    for record in curves.memory():
+        print(json.dumps(record), flush=True)
+    return 0
+
+
+class Saved:
+    """Records, each saved as it comes."""
+
+    def __init__(self, path: Path):
+        self.path, self.records = path, list[runner.Record]()
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def add(self, record: runner.Record) -> None:
+        self.records.append(record)
+        with self.path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def add_apart(self, *command: str) -> None:
+        """The lines that a command gives in a process of its own."""
+        words = [sys.executable, "-m", "benchmarks", *command]
+        lines = subprocess.run(words, stdout=subprocess.PIPE, text=True, cwd=turns.ROOT, check=True).stdout
+        for line in lines.splitlines():
+            self.add(json.loads(line))
+
+
+def default_path(kind: str) -> Path:
+    """Where results go when nothing else is said: what they are, on which device, in which dtype, when."""
+    device = machine.gpu_name() if machine.platform() == "gpu" else machine.cpu_name()
+    name = re.sub(r"[^a-z0-9]+", "-", str(device).lower()).strip("-")
+    when = time.strftime("%Y%m%d-%H%M%S")
+    return RESULTS / f"{kind}-{machine.platform()}-{name}-{machine.dtype()}-{when}.jsonl"
+
+
+def compare_command(arguments: argparse.Namespace) -> int:
+    """Measure several peers by turns, save each record as it comes, and print the tables."""
+    saved = Saved(arguments.out or default_path("compare"))
+    workloads = arguments.workloads or [w for w in WORKLOADS.values() if machine.platform() in w.on]
+    workloads = list({workload.name: workload for workload in workloads}.values())
+    peers = list(dict.fromkeys([OURS, *arguments.peers]))
+    try:
+        saved.add_apart("limit", *(workload.name for workload in workloads))
+        for workload in workloads:
+            for record in turns.by_turns(workload, peers, arguments.rounds, arguments.seconds, say):
+                saved.add(record)
+                told = f"{record['ms']['median']:.3g} ms"
+                say(f"{workload.name} round {record['round'] + 1}: {record['peer']} {told}")
+    except runner.DisagreementError as told:
+        say(f"not the same mathematics: {told}")
+        return 1
+    return shown(results.Results(saved.records), saved.path, arguments.chart)
+
+
+def curves_command(arguments: argparse.Namespace) -> int:
+    """Measure how time and memory grow."""
+    saved = Saved(arguments.out or default_path("curves"))
+    names = arguments.names or [*curves.CURVES, curves.MEMORY]
+    for record in curves.measure(names, list(dict.fromkeys(arguments.peers)), arguments.seconds, say):
+        saved.add(record)
+    if curves.MEMORY in names:
+        saved.add_apart("memory")
+    return shown(results.Results(saved.records), saved.path, arguments.chart)
+
+
 def report_command(arguments: argparse.Namespace) -> int:
-    """Print saved records as Markdown."""
-    print(report.render([record for path in arguments.files for record in report.read(path)]))
+    """Print saved records as Markdown, and draw them."""
+    return shown(results.read(arguments.files), None, arguments.chart)
+
+
+def shown(found: results.Results, path: Path | None, chart: Path | None) -> int:
+    """Print the tables; draw the chart where one is asked for."""
+    print(report.render(found))
+    if path is not None:
+        print(f"\nsaved as {path}")
+    if chart is not None:
+        from benchmarks.chart import draw
+
+        draw(found, chart)
+        print(f"\ndrawn as {chart}")
     return 0
 
 
@@ -73,41 +143,84 @@ def positive(text: str) -> int:
     return number
 
 
+def duration(text: str) -> float:
+    """An argument of seconds."""
+    if not (number := float(text)) > 0:
+        raise argparse.ArgumentTypeError(f"must be more than 0 seconds, got {text}")
+    return number
+
+
+def workload(text: str) -> Workload:
+    """An argument that names a workload."""
+    try:
+        return find(text)
+    except ValueError as told:
+        raise argparse.ArgumentTypeError(str(told)) from None
+
+
 def parser() -> argparse.ArgumentParser:
     """The arguments of all commands."""
     top = argparse.ArgumentParser(prog="python -m benchmarks", description="Training steps, measured.")
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
-    epochs: dict[str, Any] = {
-        "type": positive,
-        "default": runner.EPOCHS,
-        "help": "epochs to measure, after one to warm up",
-    }
+    platform, dtype = machine.platform(), machine.dtype()  # As the process that started this one has it.
+    top.add_argument("--platform", choices=("cpu", "gpu"), default=platform, help="where peers compute")
+    top.add_argument("--dtype", choices=("float32", "bfloat16"), default=dtype, help="in what peers compute")
+    commands = top.add_subparsers(metavar="COMMAND", help="by default: compare everything")
+    seconds: dict[str, Any] = {"type": duration, "help": "about how long a turn is, of whole epochs"}
+    several: dict[str, Any] = {"nargs": "*", "type": workload, "metavar": "workload"}
+    out: dict[str, Any] = {"type": Path, "metavar": "FILE.jsonl", "help": "where records are added; default: results/"}
+    chart: dict[str, Any] = {"type": Path, "metavar": "FILE.png", "help": "draw a chart as well"}
 
-    command = commands.add_parser("list", help="the workloads and the peers")
-    command.set_defaults(run=list_command)
+    def add(name: str, run: Any, help: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help)
+        command.set_defaults(run=run)
+        return command
 
-    command = commands.add_parser("run", help="measure one peer in this process: a line of JSON")
-    command.add_argument("workload", choices=WORKLOADS)
-    command.add_argument("--peer", choices=PEERS, default=report.OURS)
-    command.add_argument("--epochs", **epochs)
-    command.set_defaults(run=run_command)
+    add("list", list_command, "the workloads, the peers and the curves")
 
-    command = commands.add_parser("compare", help="measure peers by turns, each in its own process: a table")
-    command.add_argument("workloads", nargs="+", choices=WORKLOADS, metavar="workload")
-    command.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), help=f"beside {report.OURS}")
+    command = add("run", run_command, "measure one peer in this process: a line of JSON")
+    command.add_argument("workload", type=workload)
+    command.add_argument("--peer", choices=PEERS, default=OURS)
+    command.add_argument("--seconds", default=runner.SECONDS, **seconds)
+
+    command = add("compare", compare_command, "measure peers by turns, each in its own process: tables")
+    command.add_argument("workloads", **several, help="also with other sizes: gpt:width=256,batch=4; default: all")
+    command.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), help=f"beside {OURS}")
     command.add_argument("--rounds", type=positive, default=runner.ROUNDS)
-    command.add_argument("--epochs", **epochs)
-    command.add_argument("--out", type=Path, metavar="FILE.jsonl", help="where records are added; default: results/")
-    command.set_defaults(run=compare_command)
+    command.add_argument("--seconds", default=runner.SECONDS, **seconds)
+    command.add_argument("--out", **out)
+    command.add_argument("--chart", **chart)
 
-    command = commands.add_parser("report", help="saved records as Markdown")
+    command = add("curves", curves_command, "measure how time and memory grow with batch, width, depth and length")
+    command.add_argument("names", nargs="*", choices=[*curves.CURVES, curves.MEMORY, []], metavar="curve")
+    command.add_argument("--peers", nargs="+", choices=PEERS, default=list(curves.PEERS))
+    command.add_argument("--seconds", default=0.5, **seconds)
+    command.add_argument("--out", **out)
+    command.add_argument("--chart", **chart)
+
+    command = add("report", report_command, "saved records as Markdown")
     command.add_argument("files", nargs="+", type=Path, metavar="FILE.jsonl")
-    command.set_defaults(run=report_command)
+    command.add_argument("--chart", **chart)
+
+    command = add("limit", limit_command, "measure the machine's limit, count the workloads' work: lines of JSON")
+    command.add_argument("workloads", **several)
+    add("memory", memory_command, "the curve of memory: lines of JSON")
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status."""
-    arguments = parser().parse_args(argv)
-    status: int = arguments.run(arguments)
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser().parse_args(words)
+    if not hasattr(arguments, "run"):
+        arguments = parser().parse_args([*words, "compare"])
+    # What is chosen here holds for this process and for those that it starts.
+    os.environ.update(turns.environment(arguments.platform, arguments.dtype))
+    if arguments.run is not report_command and machine.platform() == "gpu" and machine.gpu_name() is None:
+        say("no NVIDIA GPU is at hand here (nvidia-smi names none): nothing was measured")
+        return 1
+    try:
+        status: int = arguments.run(arguments)
+    except KeyboardInterrupt:
+        say("interrupted; what was measured is saved")
+        return 130
     return status

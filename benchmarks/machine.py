@@ -3,11 +3,13 @@
 import os
 import platform as system
 import resource
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("jaxdl", "jax", "jaxlib", "optax", "numpy", "torch")
+PACKAGES = ("jaxdl", "jax", "jaxlib", "optax", "numpy", "flax", "equinox", "keras", "torch")
 
 
 def cpu_count() -> int:
@@ -27,6 +29,25 @@ def peak_megabytes() -> float:
     """The most memory that this process has held so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def device_megabytes() -> float | None:
+    """The most memory that this process has held on its GPU so far, as far as its framework tells."""
+    if platform() != "gpu":
+        return None
+    if "torch" in sys.modules and (torch := sys.modules["torch"]).cuda.is_initialized():
+        return float(torch.cuda.max_memory_allocated() / 2**20)
+    statistics = sys.modules["jax"].devices()[0].memory_stats() if "jax" in sys.modules else None
+    return float(statistics["peak_bytes_in_use"] / 2**20) if statistics else None
+
+
+def gpu_name() -> str | None:
+    """The name of the first NVIDIA GPU, None where there is none."""
+    if (tool := shutil.which("nvidia-smi")) is None:
+        return None
+    query = [tool, "--query-gpu=name", "--format=csv,noheader"]
+    names = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split("\n")
+    return names[0].strip() or None
 
 
 def versions() -> dict[str, str]:

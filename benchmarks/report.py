@@ -1,21 +1,25 @@
-"""Tables of saved results, in Markdown."""
+"""Saved results as tables, in Markdown."""
 
-import json
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 
+from benchmarks import targets
 from benchmarks.hlo import BOOKKEEPING, difference
-from benchmarks.runner import Record
+from benchmarks.results import Record, Results, geometric_mean, ratios
+from benchmarks.targets import FUSED, NOT_PEERS, OURS
 
-OURS = "jaxdl"
-
-HEAD = ("peer", "ms a step", "min – max", f"{OURS} / peer", "min – max", "of fastest", "first call, s", "peak, MB")
-
-
-def read(path: Path) -> list[Record]:
-    """The records of a file, one JSON object a line."""
-    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+HEAD = (
+    "peer",
+    "ms a step",
+    "min – max",
+    "spread",
+    f"{OURS} / peer",
+    "min – max",
+    "of fastest",
+    "of the limit",
+    "first call, s",
+    "peak, MB",
+)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> str:
@@ -36,23 +40,72 @@ def span(values: Sequence[float], form: str) -> str:
     return f"{min(values):{form}} – {max(values):{form}}"
 
 
-def ratios(ours: Sequence[Record], theirs: Sequence[Record]) -> list[float]:
-    """Round by round, our median time over theirs: below 1, we are faster."""
-    times = {record.get("round", 0): record["ms"]["median"] for record in ours}
-    pairs = [(times.get(record.get("round", 0)), record["ms"]["median"]) for record in theirs]
-    return [mine / other for mine, other in pairs if mine is not None]
+def figure(value: float | None, form: str = ".2f") -> str:
+    """A number, or a dash where there is none."""
+    return "–" if value is None else f"{value:{form}}"
 
 
-def peer_row(peer: str, records: Sequence[Record], ours: Sequence[Record]) -> list[str]:
+def summary(results: Results) -> str:
+    """One row a workload: our time over each peer's and over the best one's, what it shall be, and the limit."""
+    peers = [peer for peer in results.peers if peer not in (OURS, FUSED)]
+    fused = FUSED in results.peers
+    head = ["workload", "best peer", f"{OURS}, ms", f"{OURS} / best", "at most"]
+    head += [f"{FUSED} / best"] * fused + ["aim", *(f"/ {peer}" for peer in peers), "of the limit"]
+    rows = []
+    for workload in results.workloads:
+        best = results.best_peer(workload)
+        row = [workload, best or "–", figure(results.milliseconds(workload, OURS), ".3g")]
+        row += [figure(results.ratio(workload, best)), figure(targets.at_most(workload))]
+        row += [figure(results.ratio(workload, best, FUSED))] * fused + [figure(targets.aim(workload))]
+        row += [figure(results.ratio(workload, peer)) for peer in peers]
+        rows.append([*row, figure(results.of_limit(workload, OURS), ".0%")])
+    return "\n\n".join(["## Summary", table(head, [*rows, *_mean_rows(results, peers, fused)], text_columns=2)])
+
+
+def _mean_rows(results: Results, peers: Sequence[str], fused: bool) -> list[list[str]]:
+    """The geometric means: over those of the nine workloads with targets that were measured, and over all."""
+    rows = []
+    nine = [workload for workload in results.workloads if workload in targets.TARGETS]
+    for what, chosen, most, aim in (
+        (f"mean of {len(nine)} with targets", nine, *targets.GEOMETRIC_MEAN),
+        (f"mean of all {len(results.workloads)}", results.workloads, targets.ELSEWHERE, None),
+    ):
+
+        def mean(found: list[float | None]) -> str:
+            there = [ratio for ratio in found if ratio is not None]
+            return figure(geometric_mean(there) if there else None)
+
+        def to_best(ours: str, chosen: Sequence[str] = chosen) -> list[float | None]:
+            # Where there is no fused form, the ordinary layers are what there is.
+            bests = [(workload, results.best_peer(workload)) for workload in chosen]
+            return [results.ratio(w, best, ours) or results.ratio(w, best) for w, best in bests]
+
+        row = [what, "", "", mean(to_best(OURS)), figure(most), *[mean(to_best(FUSED))] * fused, figure(aim)]
+        rows.append([*row, *(mean([results.ratio(w, peer) for w in chosen]) for peer in peers), ""])
+    return rows[:1] + rows[1:] * (len(nine) < len(results.workloads)) if nine else rows[1:]
+
+
+def by_peer(results: Results, title: str, field: str, form: str) -> str:
+    """One row a workload and one column a peer, of a field that each process has one of."""
+    rows = []
+    for workload in results.workloads:
+        found = [[r[field] for r in results.of(workload, peer) if r.get(field)] for peer in results.peers]
+        rows.append([workload, *(figure(max(values) if values else None, form) for values in found)])
+    return "\n\n".join([f"## {title}", table(["workload", *results.peers], rows)])
+
+
+def peer_row(results: Results, workload: str, peer: str) -> list[str]:
     """One line of :data:`HEAD`: medians over rounds of each round's median; extremes over all epochs of all rounds.
 
     The ratio is told pair by pair, and once more of the fastest epochs, which sway least where others are at work.
     """
+    records, ours = results.of(workload, peer), results.of(workload, OURS)
     times = [record["ms"] for record in records]
     row = [
         peer,
-        f"{statistics.median(t['median'] for t in times):.3g}",
+        figure(results.milliseconds(workload, peer), ".3g"),
         f"{min(t['min'] for t in times):.3g} – {max(t['max'] for t in times):.3g}",
+        f"{results.spread(workload, peer):.0%}",
     ]
     pairs = ratios(ours, records) if peer != OURS else []
     if pairs:
@@ -61,12 +114,13 @@ def peer_row(peer: str, records: Sequence[Record], ours: Sequence[Record]) -> li
     else:
         row += [""] * 3
     first = statistics.median(record["first_call_seconds"] for record in records)
-    return [*row, f"{first:.2f}", f"{max(record['peak_megabytes'] for record in records):.0f}"]
+    peak = max(record["peak_megabytes"] for record in records)
+    return [*row, figure(results.of_limit(workload, peer), ".0%"), f"{first:.2f}", f"{peak:.0f}"]
 
 
-def loop_lines(by_peer: dict[str, list[Record]]) -> list[str]:
+def loop_lines(results: Results, workload: str) -> list[str]:
     """The instructions of each peer's loop, and where they differ from ours."""
-    loops = {peer: records[0]["loop"] for peer, records in by_peer.items() if records[0]["loop"]}
+    loops = {p: r["loop"] for p in results.peers for r in results.of(workload, p) if r.get("loop")}
     lines = []
     for peer, loop in loops.items():
         work = sum(n for opcode, n in loop.items() if opcode not in BOOKKEEPING)
@@ -79,17 +133,31 @@ def loop_lines(by_peer: dict[str, list[Record]]) -> list[str]:
     return lines
 
 
-def workload_section(name: str, records: Sequence[Record]) -> str:
-    """A heading, the table of the peers, and the counts of their loops."""
-    by_peer: dict[str, list[Record]] = {}
-    for record in records:
-        by_peer.setdefault(record["peer"], []).append(record)
-    ours = by_peer.get(OURS, [])
-    losses = [record["first_losses"][0] for record in records]
-    apart = (max(losses) - min(losses)) / abs(min(losses))
-    notes = [f"- loss of the first batch {losses[0]:.6g}, over all peers equal within {apart:.1g}"]
-    rows = [peer_row(peer, theirs, ours) for peer, theirs in by_peer.items()]
-    return "\n\n".join([f"## {name}", table(HEAD, rows), "\n".join([*notes, *loop_lines(by_peer)])])
+def workload_section(results: Results, workload: str) -> str:
+    """A heading, the table of the peers, what they agree on, the work, and the counts of their loops."""
+    peers = [peer for peer in results.peers if results.of(workload, peer)]
+    notes = []
+    if losses := [r["first_losses"][0] for peer in peers for r in results.of(workload, peer) if "first_losses" in r]:
+        apart = (max(losses) - min(losses)) / abs(min(losses))
+        drawn = any(r.get("random") for peer in peers for r in results.of(workload, peer))
+        among = "each with its own dropout, they differ by" if drawn else "over all peers equal within"
+        notes.append(f"- loss of the first batch {losses[0]:.6g}, {among} {apart:.1g}")
+    if (work := results.works.get(workload)) is not None:
+        shares = f"{work.products / max(work.operations, 1):.0%} of them in products"
+        notes.append(f"- a step: {work.operations / 1e9:.3g} GFLOP, {shares}; {work.bytes / 1e6:.3g} MB must move")
+    rows = [peer_row(results, workload, peer) for peer in peers]
+    return "\n\n".join([f"## {workload}", table(HEAD, rows), "\n".join([*notes, *loop_lines(results, workload)])])
+
+
+def limit_lines(results: Results) -> list[str]:
+    """What the machine can do at best, as measured beside."""
+    lines = []
+    for record in results.limits:
+        limit = record["limit"]
+        moves = ", ".join(f"{int(size) / 2**20:.0f} MB {rate / 1e9:.0f}" for size, rate in limit["bytes"].items())
+        rate = f"{limit['operations'] / 1e9:.0f} GFLOP/s in products of matrices ({limit['by']})"
+        lines.append(f"The limit in this run: {rate}; copying, in GB/s by working set: {moves}.")
+    return lines
 
 
 def conditions(records: Sequence[Record]) -> str:
@@ -101,20 +169,30 @@ def conditions(records: Sequence[Record]) -> str:
     rounds = len({record.get("round", 0) for record in records})
     places = sorted(
         {
-            f"{record['cpu']}, {record['threads']} threads on {record['cpus']} processors, device {record['device']}"
+            f"{record['cpu']}, {record['threads']} threads on {record['cpus']} processors, device {record['device']}, "
+            f"{record.get('dtype', 'float32')}"
             for record in records
         }
     )
     packages = ", ".join(f"{package} {' and '.join(sorted(found))}" for package, found in versions.items())
-    when = f"{min(record['time'] for record in records)[:10]}: rounds {rounds}, epochs each {records[0]['epochs']}"
+    epochs = span([record["epochs"] for record in records], "d")
+    when = f"{min(record['time'] for record in records)[:10]}: rounds {rounds}, epochs each {epochs}"
     load = span([record["load"] for record in records], ".1f")
-    return "\n".join([f"{when}. {'; '.join(places)}; load average {load}.", f"{packages}."])
+    busy = max((record.get("busy_while_waiting", 0.0) for record in records), default=0.0)
+    waits = f"while they waited, peers kept a processor at most {busy:.1%} busy"
+    return "\n".join([f"{when}. {'; '.join(places)}; load average {load}; {waits}.", f"{packages}."])
 
 
-def render(records: Sequence[Record]) -> str:
-    """All of it: a section for each workload, in the order of the records, and the conditions."""
-    if not records:
-        raise ValueError("report: there must be at least one record, got none")
-    names = dict.fromkeys(record["workload"] for record in records)
-    sections = [workload_section(name, [r for r in records if r["workload"] == name]) for name in names]
-    return "\n\n".join([*sections, conditions(records)])
+def render(results: Results) -> str:
+    """All of it: the summary, compile times and memory, a section for each workload, and the conditions."""
+    if not results.measured:
+        return "Curves alone: see the charts (`--chart FILE.png`)."
+    sections = [workload_section(results, workload) for workload in results.workloads]
+    several = len([peer for peer in results.peers if peer not in NOT_PEERS]) > 0 and OURS in results.peers
+    tops = [summary(results)] if several else []
+    tops.append(by_peer(results, "First call (compile), s", "first_call_seconds", ".2f"))
+    tops.append(by_peer(results, "Peak memory of the process, MB", "peak_megabytes", ".0f"))
+    if any(record.get("device_megabytes") for record in results.measured):
+        tops.append(by_peer(results, "Peak memory on the device, MB", "device_megabytes", ".0f"))
+    ends = ["\n\n".join(limit_lines(results)), conditions(results.measured)]
+    return "\n\n".join([*tops, *sections, *filter(None, ends)])

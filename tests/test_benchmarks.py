@@ -42,7 +42,7 @@ NETWORKS: dict[str, Network] = {
     "lstm": Recurrent("lstm", 5, features=4, **SENTENCES),
     "gru": Recurrent("gru", 5, features=4, **SENTENCES),
     "gpt": GPT(layers=1, heads=2, width=8, **SENTENCES),
-    "gpt_dropout": GPT(layers=2, heads=2, width=8, dropout=0.25, **SENTENCES),
+    "gpt_dropout": GPT(layers=1, heads=2, width=8, dropout=0.25, **SENTENCES),
     "vit": ViT(side=8, layers=1, heads=2, width=8, classes=3),
     "unet": UNet(side=8, features=(4, 6)),
     "conv3d": Conv3D(side=4, features=(3,), classes=3),

@@ -1,7 +1,7 @@
 """What is trained, on what, and from where; in NumPy, so that all peers get the same."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -37,6 +37,8 @@ class Workload:
     batch: int
     examples: int
     task: Literal["train", "predict"] = "train"
+    on: tuple[str, ...] = ("cpu", "gpu")
+    """The platforms where it belongs to what is measured when nothing else is said."""
 
     @property
     def steps(self) -> int:
@@ -62,6 +64,8 @@ class Workload:
         return rng.permutation(self.examples).astype(np.int32)[: self.steps * self.batch].reshape(-1, self.batch)
 
 
+GPT124M = GPT(layers=12, heads=12, width=768, time=1024, vocabulary=50_257)
+
 _ALL = (
     Workload("mlp", "784-256-128-10, batch 128", MLP(), 128, 128 * 200),
     Workload("ae", "784-128-32-128-784, batch 128", Autoencoder(), 128, 128 * 200),
@@ -77,7 +81,47 @@ _ALL = (
     Workload("unet", "64×64, 16-32-64 channels, transposed convolutions, batch 8", UNet(), 8, 8 * 10),
     Workload("conv3d", "16×16×16, 2 convolutions 3×3×3 (16, 32), batch 16", Conv3D(), 16, 16 * 20),
     Workload("embedding", "a word from 8 of 50,000, 64 wide, batch 256", WordBag(), 256, 256 * 6),
+    Workload("gpt124m", "12 layers, 12 heads, 768 wide, 1024 long, batch 8", GPT124M, 8, 8 * 10, on=("gpu",)),
     Workload("inference1", "the CNN's prediction, batch 1", CNN(), 1, 500, task="predict"),
     Workload("inference256", "the CNN's prediction, batch 256", CNN(), 256, 256 * 20, task="predict"),
 )
 WORKLOADS = {workload.name: workload for workload in _ALL}
+
+
+def find(text: str) -> Workload:
+    """A workload by its name, also with other sizes: ``"gpt:width=256,batch=4"``, ``"mlp:sizes=784x64x10,steps=20"``.
+
+    Sizes are fields of the network, and ``batch``, ``steps``. With another batch the number of steps stays.
+
+    **Raises** ``ValueError`` for what there is not.
+    """
+    name, _, changes = text.partition(":")
+    if name not in WORKLOADS:
+        raise ValueError(f"a workload must be one of {', '.join(WORKLOADS)}, got {name!r}")
+    workload = WORKLOADS[name]
+    if not changes:
+        return workload
+    sizes = {"batch": workload.batch, "steps": workload.steps}
+    network: dict[str, Any] = {}
+    own = {field.name: getattr(workload.network, field.name) for field in fields(workload.network)}
+    for change in changes.split(","):
+        field, _, value = change.partition("=")
+        if field in sizes:
+            sizes[field] = int(value)
+        elif field in own:
+            network[field] = _like(own[field], value)
+        else:
+            raise ValueError(f"a size of {name} must be one of {', '.join([*sizes, *own])}, got {field!r}")
+    return replace(
+        workload,
+        name=text,
+        about=f"{name} with {changes}",
+        network=replace(workload.network, **network),
+        batch=sizes["batch"],
+        examples=sizes["batch"] * sizes["steps"],
+    )
+
+
+def _like(old: Any, text: str) -> Any:
+    """The number, or the numbers between letters ``x``, that a field shall have instead of what it has."""
+    return tuple(map(int, text.split("x"))) if isinstance(old, tuple) else type(old)(text)
