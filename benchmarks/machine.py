@@ -1,5 +1,6 @@
 """What a measurement was taken on and with."""
 
+import math
 import os
 import platform as system
 import resource
@@ -29,6 +30,15 @@ def peak_megabytes() -> float:
     """The most memory that this process has held so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def busy_seconds() -> float:
+    """The time that all processors together have worked for anyone, since the machine began; nan where no one tells."""
+    told = Path("/proc/stat")
+    if not told.exists():
+        return math.nan
+    user, nice, system, _, _, irq, softirq, steal, *_ = map(int, told.read_text().split("\n", 1)[0].split()[1:])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def device_megabytes() -> float | None:

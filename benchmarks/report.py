@@ -21,6 +21,9 @@ HEAD = (
     "peak, MB",
 )
 
+QUIET = 0.05
+"""The share of the processors that others may use, in the median, while one measures."""
+
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> str:
     """A Markdown table that also reads well as it is: columns of text to the left, then figures to the right."""
@@ -180,7 +183,19 @@ def conditions(records: Sequence[Record]) -> str:
     load = span([record["load"] for record in records], ".1f")
     busy = max((record.get("busy_while_waiting", 0.0) for record in records), default=0.0)
     waits = f"while they waited, peers kept a processor at most {busy:.1%} busy"
-    return "\n".join([f"{when}. {'; '.join(places)}; load average {load}; {waits}.", f"{packages}."])
+    lines = [f"{when}. {'; '.join(places)}; load average {load}; {waits}.", f"{packages}.", *_others(records)]
+    return "\n".join(lines)
+
+
+def _others(records: Sequence[Record]) -> list[str]:
+    """How much others used the processors during the turns, with a warning where that was much."""
+    shares = [record["others"] for record in records if record.get("others") is not None]
+    if not shares:
+        return []
+    line = f"Others used {statistics.median(shares):.0%} of the processors meanwhile ({span(shares, '.0%')})."
+    if statistics.median(shares) > QUIET:
+        line += " **That is much: whose threads wait for one another suffer most. Measure again where it is quiet.**"
+    return [line]
 
 
 def render(results: Results) -> str:

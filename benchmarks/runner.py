@@ -1,6 +1,8 @@
 """Measuring one peer with one workload in this process, turn by turn, and checking that peers compute the same."""
 
 import itertools
+import math
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -36,6 +38,23 @@ class EndOfMeasurement(BaseException):
     """Leaves a peer's training in the middle; no peer's own handling of errors shall stop it."""
 
 
+class Others:
+    """How much of the machine's processors others use from now on: where it is much, no figure is to be believed."""
+
+    def __init__(self) -> None:
+        self.begun = self._now()
+
+    def share(self) -> float | None:
+        """From 0 to 1; None where no one tells."""
+        wall, busy, own = (now - then for now, then in zip(self._now(), self.begun, strict=True))
+        share = (busy - own) / (wall * (os.cpu_count() or 1))
+        return None if math.isnan(share) else round(min(max(share, 0.0), 1.0), 3)
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        return time.perf_counter(), machine.busy_seconds(), time.process_time()
+
+
 class Turns:
     """What a session calls after each epoch: it ends turns, answers, and waits in between.
 
@@ -47,7 +66,7 @@ class Turns:
         self.session, self.workload, self.first, self.talk = session, workload, first, talk
         self.ends: list[float] = []
         self.seconds: float | None = None  # None while it warms up.
-        self.idle = 0.0
+        self.idle, self.others = 0.0, Others()
         self.losses: list[float] = []
 
     def __call__(self, loss: float) -> None:
@@ -66,6 +85,7 @@ class Turns:
         self.idle = (time.process_time() - used) / waited if waited > 0.1 else 0.0
         if command["do"] == "end":
             self._end()
+        self.others = Others()
         self.seconds, self.losses, self.ends = command["seconds"], [], [time.perf_counter()]
 
     def _end(self) -> None:
@@ -83,6 +103,7 @@ class Turns:
             "steps": self.workload.steps,
             "final_loss": self.losses[-1],
             "busy_while_waiting": round(self.idle, 4),
+            "others": self.others.share(),
             "peak_megabytes": machine.peak_megabytes(),
             "device_megabytes": machine.device_megabytes(),
             "device": self.session.device,
