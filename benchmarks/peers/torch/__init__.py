@@ -69,7 +69,8 @@ class Session:
     def step(self) -> Step:
         """What trains on a batch, from the workload's weights on, and gives its loss."""
         network = self.network()
-        optimizer = torch.optim.Adam(network.parameters(), lr=self.workload.network.learning_rate, fused=True)
+        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.Adam(trained, lr=self.workload.network.learning_rate, fused=True)
         prepared = self.prepared(network)
 
         def step(x: Tensor, y: Tensor) -> Tensor:

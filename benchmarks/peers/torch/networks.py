@@ -81,6 +81,8 @@ class RecurrentNet(nn.Module):
         self.embedding = nn.Embedding(model.vocabulary, model.features)
         form = {"simple_rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[model.cell]
         self.add_module(model.cell, form(model.features, model.hidden, batch_first=True))
+        if model.cell != "gru":  # PyTorch adds two biases where one says all: the other one rests at zero.
+            getattr(self, model.cell).bias_hh_l0.requires_grad_(False)
         self.dense = nn.Linear(model.hidden, model.classes)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,80 @@
+"""What the peers on JAX share that dispatch one program a step from a loop in Python."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from benchmarks.machine import cpu_count, dtype, platform
+from benchmarks.workloads import Autoencoder, Workload
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+Step = Callable[[Any, jax.Array, jax.Array], tuple[Any, jax.Array]]
+
+
+def choose_device() -> None:
+    """Have JAX compute on the platform that is measured."""
+    if jax.default_backend() != platform():
+        jax.config.update("jax_default_device", jax.devices(platform())[0])
+
+
+def mean_loss(workload: Workload, prediction: jax.Array, y: jax.Array) -> jax.Array:
+    """The mean loss of a batch, float32."""
+    prediction = prediction.astype(jnp.float32)
+    if isinstance(workload.network, Autoencoder):
+        return optax.losses.squared_error(prediction, y).mean()
+    return optax.losses.softmax_cross_entropy_with_integer_labels(prediction, y).mean()
+
+
+class DispatchedSession:
+    """See :class:`benchmarks.peers.Session`: batches are taken from arrays in memory, losses read once an epoch."""
+
+    def __init__(self, workload: Workload):
+        choose_device()
+        self.workload = workload
+        self.dtype = DTYPES[dtype()]
+        self.device, self.threads = jax.devices(platform())[0].device_kind, cpu_count()
+        data = workload.data()
+        self.x, self.y = data["x"], data["y"]
+
+    def start(self) -> tuple[Any, Step]:
+        """What goes from step to step, with the workload's weights, and the step."""
+        raise NotImplementedError
+
+    def forward(self) -> Callable[[np.ndarray], jax.Array]:
+        """What predicts a batch, with the workload's weights."""
+        raise NotImplementedError
+
+    def epoch(self, carry: Any, step: Step, order: np.ndarray) -> tuple[Any, list[float]]:
+        """Train on one batch for each row of ``order``; the loss of each."""
+        losses = []
+        for rows in order:
+            carry, loss = step(carry, self.x[rows], self.y[rows])
+            losses.append(loss)
+        return carry, [float(loss) for loss in losses]
+
+    def losses(self, steps: int) -> list[float]:
+        return self.epoch(*self.start(), self.workload.order(0)[:steps])[1]
+
+    def train(self, epochs: int, done: Callable[[float], None]) -> None:
+        carry, step = self.start()
+        for epoch in range(epochs):
+            carry, losses = self.epoch(carry, step, self.workload.order(epoch))
+            done(sum(losses) / len(losses))
+
+    def outputs(self) -> np.ndarray:
+        return np.asarray(self.forward()(self.x[: self.workload.batch]).astype(jnp.float32))
+
+    def predict(self, passes: int, done: Callable[[float], None]) -> None:
+        forward, size = self.forward(), self.workload.batch
+        for _ in range(passes):
+            for start in range(0, self.workload.steps * size, size):
+                np.asarray(forward(self.x[start : start + size]))
+            done(0.0)
+
+    def program(self) -> None:
+        return None

@@ -1,0 +1,81 @@
+"""Equinox as its guides write it: modules of one example, ``vmap`` over the batch, and a step under ``filter_jit``.
+
+As its page of tricks advises for loops that must cost little, the step takes and returns flat lists of leaves, so that
+no module is taken apart in Python on every call; all that it takes is donated.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from benchmarks.peers.dispatched import DispatchedSession, Step, mean_loss
+from benchmarks.peers.equinox.networks import MODELS
+from benchmarks.peers.equinox.weights import loaded
+from benchmarks.workloads import CNN, Conv3D, Workload
+
+__all__ = ["MODELS", "Session"]
+
+
+class Session(DispatchedSession):
+    """See :class:`benchmarks.peers.Session`."""
+
+    def __init__(self, workload: Workload):
+        super().__init__(workload)
+        if self.x.ndim > 3:  # Images, which Equinox has with channels first.
+            self.x = np.ascontiguousarray(np.moveaxis(self.x, -1, 1))
+
+    def network(self) -> tuple[Any, eqx.nn.State]:
+        """The network with the workload's weights, and its state."""
+        model, flat = self.workload.network, None
+        if isinstance(model, CNN):
+            flat = ((model.side - 2) // 2, (model.side - 2) // 2, model.filters)
+        if isinstance(model, Conv3D):
+            flat = (*3 * [model.side // 2 ** len(model.features)], model.features[-1])
+        network, state = eqx.nn.make_with_state(MODELS[type(model)])(model)
+        return loaded(network, self.workload.weights(), flat), state
+
+    def answers(self, network: Any, state: eqx.nn.State, x: jax.Array, key: Any) -> tuple[jax.Array, eqx.nn.State]:
+        """The network's answers for a batch, with channels last, and its state."""
+        cast = functools.partial(jax.tree.map, lambda leaf: leaf.astype(self.dtype) if eqx.is_inexact_array(leaf) else leaf)
+        keys = None if key is None else jax.random.split(key, len(x))
+        each = jax.vmap(cast(network), in_axes=(0, None, None if key is None else 0), out_axes=(0, None), axis_name="batch")
+        y, state = each(cast(x), state, keys)
+        return (jnp.moveaxis(y, 1, -1) if y.ndim > 3 else y), state
+
+    def start(self) -> tuple[Any, Step]:
+        optimizer = optax.adam(self.workload.network.learning_rate)
+        network, state = self.network()
+        parameters = eqx.filter(network, eqx.is_inexact_array)
+        key = jax.random.key(0) if self.workload.random else None
+        leaves, tree = jax.tree.flatten((network, state, optimizer.init(parameters), key))
+
+        def objective(network: Any, state: eqx.nn.State, x: Any, y: Any, key: Any) -> tuple[jax.Array, eqx.nn.State]:
+            prediction, state = self.answers(network, state, x, key)
+            return mean_loss(self.workload, prediction, y), state
+
+        @eqx.filter_jit(donate="all")
+        def step(leaves: list[Any], x: jax.Array, y: jax.Array) -> tuple[list[Any], jax.Array]:
+            network, state, adam, key = jax.tree.unflatten(tree, leaves)
+            now, key = (None, None) if key is None else jax.random.split(key)
+            (loss, state), gradients = eqx.filter_value_and_grad(objective, has_aux=True)(network, state, x, y, now)
+            updates, adam = optimizer.update(gradients, adam)
+            network = eqx.apply_updates(network, updates)
+            return jax.tree.leaves((network, state, adam, key)), loss
+
+        return leaves, step
+
+    def forward(self) -> Callable[[np.ndarray], jax.Array]:
+        network, state = self.network()
+        leaves, tree = jax.tree.flatten((eqx.nn.inference_mode(network), state))
+
+        @eqx.filter_jit
+        def forward(leaves: list[Any], x: jax.Array) -> jax.Array:
+            return self.answers(*jax.tree.unflatten(tree, leaves), x, None)[0]
+
+        return functools.partial(forward, leaves)
