@@ -33,6 +33,9 @@ def mean_loss(workload: Workload, prediction: jax.Array, y: jax.Array) -> jax.Ar
 class DispatchedSession:
     """See :class:`benchmarks.peers.Session`: batches are taken from arrays in memory, losses read once an epoch."""
 
+    step: Step
+    """The jitted step from what :meth:`start` gives, made once."""
+
     def __init__(self, workload: Workload):
         choose_device()
         self.workload = workload
@@ -41,29 +44,29 @@ class DispatchedSession:
         data = workload.data()
         self.x, self.y = data["x"], data["y"]
 
-    def start(self) -> tuple[Any, Step]:
-        """What goes from step to step, with the workload's weights, and the step."""
+    def start(self) -> Any:
+        """What goes from step to step, with the workload's weights."""
         raise NotImplementedError
 
     def forward(self) -> Callable[[np.ndarray], jax.Array]:
         """What predicts a batch, with the workload's weights."""
         raise NotImplementedError
 
-    def epoch(self, carry: Any, step: Step, order: np.ndarray) -> tuple[Any, list[float]]:
+    def epoch(self, carry: Any, order: np.ndarray) -> tuple[Any, list[float]]:
         """Train on one batch for each row of ``order``; the loss of each."""
         losses = []
         for rows in order:
-            carry, loss = step(carry, self.x[rows], self.y[rows])
+            carry, loss = self.step(carry, self.x[rows], self.y[rows])
             losses.append(loss)
-        return carry, [float(loss) for loss in losses]
+        return carry, [float(loss) for loss in jax.device_get(losses)]
 
     def losses(self, steps: int) -> list[float]:
-        return self.epoch(*self.start(), self.workload.order(0)[:steps])[1]
+        return self.epoch(self.start(), self.workload.order(0)[:steps])[1]
 
     def train(self, epochs: int, done: Callable[[float], None]) -> None:
-        carry, step = self.start()
+        carry = self.start()
         for epoch in range(epochs):
-            carry, losses = self.epoch(carry, step, self.workload.order(epoch))
+            carry, losses = self.epoch(carry, self.workload.order(epoch))
             done(sum(losses) / len(losses))
 
     def outputs(self) -> np.ndarray:

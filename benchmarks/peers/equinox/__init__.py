@@ -27,6 +27,7 @@ class Session(DispatchedSession):
 
     def __init__(self, workload: Workload):
         super().__init__(workload)
+        self.optimizer = optax.adam(workload.network.learning_rate)
         if self.x.ndim > 3:  # Images, which Equinox has with channels first.
             self.x = np.ascontiguousarray(np.moveaxis(self.x, -1, 1))
 
@@ -40,20 +41,31 @@ class Session(DispatchedSession):
         network, state = eqx.nn.make_with_state(MODELS[type(model)])(model)
         return loaded(network, self.workload.weights(), flat), state
 
+    def lowered(self, leaf: Any) -> Any:
+        """An array of floats in the dtype that is computed in."""
+        return leaf.astype(self.dtype) if eqx.is_inexact_array(leaf) else leaf
+
     def answers(self, network: Any, state: eqx.nn.State, x: jax.Array, key: Any) -> tuple[jax.Array, eqx.nn.State]:
         """The network's answers for a batch, with channels last, and its state."""
-        cast = functools.partial(jax.tree.map, lambda leaf: leaf.astype(self.dtype) if eqx.is_inexact_array(leaf) else leaf)
+        cast = functools.partial(jax.tree.map, self.lowered)
         keys = None if key is None else jax.random.split(key, len(x))
-        each = jax.vmap(cast(network), in_axes=(0, None, None if key is None else 0), out_axes=(0, None), axis_name="batch")
+        axes = (0, None, None if key is None else 0)
+        each = jax.vmap(cast(network), in_axes=axes, out_axes=(0, None), axis_name="batch")
         y, state = each(cast(x), state, keys)
         return (jnp.moveaxis(y, 1, -1) if y.ndim > 3 else y), state
 
-    def start(self) -> tuple[Any, Step]:
-        optimizer = optax.adam(self.workload.network.learning_rate)
+    def trained(self) -> Any:
+        """The network, its state, its optimizer's, and the key where one is needed."""
         network, state = self.network()
-        parameters = eqx.filter(network, eqx.is_inexact_array)
-        key = jax.random.key(0) if self.workload.random else None
-        leaves, tree = jax.tree.flatten((network, state, optimizer.init(parameters), key))
+        adam = self.optimizer.init(eqx.filter(network, eqx.is_inexact_array))
+        return network, state, adam, jax.random.key(0) if self.workload.random else None
+
+    def start(self) -> list[Any]:
+        return jax.tree.leaves(self.trained())
+
+    @functools.cached_property
+    def step(self) -> Step:
+        tree = jax.tree.structure(self.trained())
 
         def objective(network: Any, state: eqx.nn.State, x: Any, y: Any, key: Any) -> tuple[jax.Array, eqx.nn.State]:
             prediction, state = self.answers(network, state, x, key)
@@ -64,11 +76,10 @@ class Session(DispatchedSession):
             network, state, adam, key = jax.tree.unflatten(tree, leaves)
             now, key = (None, None) if key is None else jax.random.split(key)
             (loss, state), gradients = eqx.filter_value_and_grad(objective, has_aux=True)(network, state, x, y, now)
-            updates, adam = optimizer.update(gradients, adam)
-            network = eqx.apply_updates(network, updates)
-            return jax.tree.leaves((network, state, adam, key)), loss
+            updates, adam = self.optimizer.update(gradients, adam)
+            return jax.tree.leaves((eqx.apply_updates(network, updates), state, adam, key)), loss
 
-        return leaves, step
+        return step
 
     def forward(self) -> Callable[[np.ndarray], jax.Array]:
         network, state = self.network()

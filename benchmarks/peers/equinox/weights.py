@@ -14,7 +14,7 @@ PROJECTIONS = {"query": "query_proj", "key": "key_proj", "value": "value_proj", 
 
 
 def loaded(module: Any, weights: Weights, flat: tuple[int, ...] | None = None) -> Any:
-    """The module with ``weights``; ``flat``, where given, is the shape ``(*positions, channels)`` flattened to ``dense``."""
+    """The module with ``weights``; ``flat`` is the shape ``(*positions, channels)`` that ``dense`` sees flattened."""
     if isinstance(module, Network):
         layers = loaded(module.layers, weights, flat)
         return eqx.tree_at(lambda m: m.layers, module, layers)

@@ -24,17 +24,22 @@ class Session(DispatchedSession):
 
     def network(self) -> Any:
         """The network with the workload's weights."""
-        network = MODELS[type(self.workload.network)](
-            self.workload.network, {"dtype": self.dtype, "rngs": nnx.Rngs(0)}
-        )
+        network = MODELS[type(self.workload.network)](self.workload.network, {"dtype": self.dtype, "rngs": nnx.Rngs(0)})
         load(network, self.workload.weights())
         return network
 
-    def start(self) -> tuple[Any, Step]:
+    def trained(self) -> tuple[Any, nnx.Optimizer]:
+        """The network and its optimizer."""
         network = self.network()
         network.train()
-        optimizer = nnx.Optimizer(network, optax.adam(self.workload.network.learning_rate), wrt=nnx.Param)
-        graph, start = nnx.split((network, optimizer))
+        return network, nnx.Optimizer(network, optax.adam(self.workload.network.learning_rate), wrt=nnx.Param)
+
+    def start(self) -> nnx.State:
+        return nnx.split(self.trained())[1]
+
+    @functools.cached_property
+    def step(self) -> Step:
+        graph, _ = nnx.split(self.trained())
 
         @functools.partial(jax.jit, donate_argnums=0)
         def step(state: nnx.State, x: jax.Array, y: jax.Array) -> tuple[nnx.State, jax.Array]:
@@ -43,7 +48,7 @@ class Session(DispatchedSession):
             optimizer.update(network, gradients)
             return nnx.state((network, optimizer)), loss
 
-        return start, step
+        return step
 
     def forward(self) -> Callable[[np.ndarray], jax.Array]:
         network = self.network()
