@@ -1,4 +1,4 @@
-"""The peers of the benchmark compute the same thing: equal predictions, and equal losses while they train, as PyTorch."""
+"""The peers of the benchmark compute the same thing: predictions equal to PyTorch's, and losses as they train."""
 
 import os
 
@@ -17,7 +17,7 @@ RANDOM = [name for name, workload in TINY.items() if workload.random]
 OTHERS = [peer for peer in PEERS if not peer.startswith("torch")]
 
 SECOND_BIASES = {"torch", "torch_compile", "nnx", "keras", "keras_scan"}
-"""Peers whose GRU has, in the gates r and z, one bias more than it needs: it trains, so that they move twice as fast."""
+"""Peers whose GRU has a second bias in the gates r and z: it trains as well, so that they move twice as fast."""
 
 
 @pytest.fixture(autouse=True)
