@@ -1,8 +1,12 @@
 """The benchmarks' own parts: counting, equal mathematics, equal programs, tables. Nothing here is timed."""
 
 import json
-from collections.abc import Sequence
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +14,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from benchmarks import cli, hlo, peers, report, runner
+from benchmarks import cli, count, curves, hlo, limit, machine, peers, results, runner, turns
 from benchmarks.peers import LeftOutError, Session, jaxdl_models, open_session, plain_networks
 from benchmarks.workloads import (
     CNN,
@@ -26,7 +30,9 @@ from benchmarks.workloads import (
     ViT,
     WordBag,
     Workload,
+    find,
 )
+from jaxdl import functional
 from jaxdl.data.order import epoch_order
 from jaxdl.train.program import trace_count
 
@@ -48,7 +54,9 @@ NETWORKS: dict[str, Network] = {
     "conv3d": Conv3D(side=4, features=(3,), classes=3),
     "embedding": WordBag(vocabulary=30, features=4, words=3),
 }
-QUICK = {"mlp", "lstm", "gpt_dropout"}
+QUICK = {"mlp", "lstm"}
+
+LAX = count.plain_forms()
 
 
 @pytest.fixture(scope="module")
@@ -175,12 +183,81 @@ def test_the_order_is_that_of_jaxdl() -> None:
         np.testing.assert_array_equal(SMALL.order(epoch).ravel(), epoch_order(SMALL.examples, seed=0, epoch=epoch))
 
 
+TINY = "mlp:sizes=12x8x3,batch=4,steps=2"
+
+
 def test_measure_gives_a_record_that_is_json() -> None:
-    record = runner.measure(SMALL, "plain", epochs=2)
+    record = runner.measure(TINY, "plain", seconds=0.001)
     assert json.loads(json.dumps(record)) == record
-    assert record["workload"] == "small" and record["steps"] == 4
+    assert record["workload"] == TINY and record["steps"] == 2 and record["epochs"] >= 1
     assert record["ms"]["min"] <= record["ms"]["median"] <= record["ms"]["max"]
     assert "jax" in record["versions"] and record["loop"]["dot"]
+
+
+def test_one_training_goes_on_over_the_turns() -> None:
+    """A peer that waits is in the midst of its training: nothing begins anew in a turn, and nothing is lost."""
+
+    class Counting:
+        device, threads = "cpu", 1
+
+        def losses(self, steps: int) -> list[float]:
+            return [0.0] * steps
+
+        def train(self, epochs: int, done: Callable[[float], None]) -> None:
+            for epoch in range(epochs):
+                done(float(epoch))
+
+        def program(self) -> None:
+            return None
+
+    session: Any = Counting()
+    answers: list[runner.Record] = []
+    commands = iter([{"do": "turn", "seconds": 1e-9}] * 3 + [{"do": "end"}, {}])
+
+    def talk(answer: runner.Record) -> runner.Record:
+        answers.append(answer)
+        return next(commands)
+
+    with pytest.raises(runner.EndOfMeasurement):
+        session.train(1000, runner.Turns(session, SMALL, {"first_call_seconds": 0.0}, talk))
+    assert answers[0] == {"first_call_seconds": 0.0, "epoch_loss": 0.0}
+    assert [answer["final_loss"] for answer in answers[1:4]] == [1.0, 2.0, 3.0]
+    assert answers[4].keys() == {"loop", "peak_megabytes"}
+
+
+def test_peers_measure_by_turns_in_processes_that_end() -> None:
+    words: list[str] = []
+    begun: list[turns.Child] = []
+
+    class Child(turns.Child):
+        def __init__(self, *arguments: Any):
+            super().__init__(*arguments)
+            begun.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(turns, "Child", Child)
+        records = list(turns.by_turns(find(TINY), ["plain", "nobody"], 2, 0.001, words.append))
+    assert [(record["peer"], record["round"]) for record in records] == [("plain", 0), ("plain", 1)]
+    assert "loop" not in records[0] and records[1]["loop"]["dot"]
+    assert words[0] == f"nobody is left out of {TINY}: KeyError: 'nobody'"
+    assert [child.process.returncode is not None for child in begun] == [True, True]
+
+
+def test_a_peer_that_dies_or_is_silent_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    popen = subprocess.Popen
+    for code, word in (
+        ("import sys; print('a line'); sys.exit('out of memory')", "out of memory"),
+        ("import time; time.sleep(60)", "no answer in 0.5 s"),
+    ):
+        monkeypatch.setattr(turns, "PATIENCE", 0.5 if "sleep" in code else 60)
+        monkeypatch.setattr(
+            turns.subprocess, "Popen", lambda words, code=code, **how: popen([words[0], "-c", code], **how)
+        )
+        with turns.Child(SMALL, "torch") as child, pytest.raises(LeftOutError, match=f"torch is left out.*{word}"):
+            if "print" in code:
+                child.process.stdout.readline()
+            child.answer()
+        monkeypatch.undo()
 
 
 def test_a_missing_peer_is_left_out_with_a_word(
@@ -200,11 +277,113 @@ def test_a_peer_without_the_model_is_left_out_with_a_word() -> None:
         open_session("plain", replace(SMALL, network=Unknown()))
 
 
+def test_workloads_are_found_also_with_other_sizes() -> None:
+    assert find("cnn") is WORKLOADS["cnn"]
+    found = find("gpt:width=32,dropout=0.5,batch=3")
+    assert (found.network, found.batch, found.steps) == (GPT(width=32, dropout=0.5), 3, WORKLOADS["gpt"].steps)
+    assert find("mlp:sizes=5x4x3,steps=7").network == MLP((5, 4, 3))
+    for text, word in (
+        ("cmn", "must be one of mlp"),
+        ("cnn:depth=3", "a size of cnn must be one of batch, steps, side"),
+    ):
+        with pytest.raises(ValueError, match=word):
+            find(text)
+
+
+def counted(function: Callable[..., Any], *arguments: Any) -> tuple[int, int]:
+    return count.operations(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def test_work_is_that_counted_by_hand() -> None:
+    x, kernel, bias = jnp.ones((5, 7)), jnp.ones((7, 3)), jnp.ones(3)
+    products = 2 * 5 * 7 * 3
+    assert counted(functional.dense, x, kernel, bias) == (products + 5 * 3, products)
+    image, window = jnp.ones((2, 6, 5, 3)), jnp.ones((3, 3, 3, 4))
+    products = 2 * 2 * (4 * 3) * (3 * 3) * 3 * 4
+    assert counted(LAX.conv, image, window) == (products, products)
+    inside = (3 * 6 - 2) * (3 * 5 - 2)  # Taps that do not fall on the padding.
+    products = 2 * 2 * inside * 3 * 4
+    assert counted(partial(LAX.conv, padding="SAME"), image, window) == (products, products)
+    time, batch, size, hidden = 6, 2, 3, 4
+    weights = jnp.ones((size, 4 * hidden)), jnp.ones((hidden, 4 * hidden)), jnp.ones(4 * hidden)
+    _, products = counted(LAX.lstm, jnp.ones((batch, time, size)), *weights)
+    assert products == 2 * time * batch * (size + hidden) * 4 * hidden
+    heads = jnp.ones((2, 5, 3, 4))
+    _, products = counted(LAX.attention, heads, heads, heads)
+    assert products == 2 * (2 * 2 * 3 * 5 * 5 * 4)
+
+
+def test_gradients_of_a_convolution_cost_what_it_costs() -> None:
+    """Through holes between the outputs, and whatever stands for the batch."""
+    image, window = jnp.ones((2, 7, 7, 4)), jnp.ones((3, 3, 4, 6))
+    for how in ({}, {"strides": 2}, {"padding": "SAME"}, {"strides": 2, "padding": "SAME"}):
+        forward = partial(LAX.conv, **how)
+        _, products = counted(forward, image, window)
+        _, both = counted(jax.grad(lambda *a, forward=forward: forward(*a).sum(), (0, 1)), image, window)
+        assert both == 3 * products
+    groups = partial(LAX.conv, groups=2)
+    window = jnp.ones((3, 3, 2, 6))
+    _, both = counted(jax.grad(lambda *a: groups(*a).sum(), (0, 1)), image, window)
+    assert both == 3 * 2 * 2 * 25 * 9 * 2 * 6
+
+
+def test_work_agrees_with_xla_where_there_is_no_loop() -> None:
+    x, kernel = jnp.ones((64, 32)), jnp.ones((32, 48))
+
+    def f(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return jnp.square(x @ kernel).sum()
+
+    told = jax.jit(f).lower(x, kernel).compile().cost_analysis()["flops"]
+    np.testing.assert_allclose(counted(f, x, kernel)[0], told, rtol=1e-2)
+
+
+def test_branches_loops_and_inner_functions_are_counted() -> None:
+    x = jnp.ones((4, 4))
+    either = partial(jax.lax.cond, True, lambda x: x @ x, lambda x: x + 1)
+    assert counted(either, x) == (128, 128)
+    assert counted(lambda x: lax.scan(lambda c, _: (jax.remat(jnp.matmul)(c, x), None), x, length=5)[0], x)[1] == 640
+    assert counted(jax.jit(jax.nn.relu), x) == (16, 0)
+    with pytest.raises(ValueError, match="length is not known"):
+        counted(lambda x: lax.while_loop(lambda x: x.sum() < 9, lambda x: x + 1, x), x)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_each_network_can_be_counted(name: str) -> None:
+    workload = Workload(name, "", NETWORKS[name], batch=4, examples=12)
+    found = count.work(workload)
+    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(workload.weights()))
+    assert 0 < found.products < found.operations and found.bytes > 6 * weights
+    ahead = count.work(replace(workload, task="predict"))
+    assert 2 * ahead.products < found.products <= 3 * ahead.products
+    assert weights < ahead.bytes < found.bytes
+
+
+LIMIT = {"operations": 1e9, "by": "jax, 512 square", "bytes": {"1000": 8e9, "4000": 2e9}}
+
+
+def test_a_step_takes_at_least_its_operations_or_its_bytes() -> None:
+    assert [limit.bandwidth(LIMIT, size) for size in (10, 1000, 3999, 4000, 1e9)] == [8e9, 8e9, 8e9, 2e9, 2e9]
+    assert limit.least_seconds(LIMIT, limit.Work(operations=2_000, products=0, bytes=8_000)) == 4e-6
+    assert limit.least_seconds(LIMIT, limit.Work(operations=9_000, products=0, bytes=8_000)) == 9e-6
+
+
+def test_the_limit_is_measured_by_all_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limit, "SIDES", {"cpu": (8,)})
+    monkeypatch.setattr(limit, "MEGABYTES", {"cpu": (1,)})
+    found = limit.measure(seconds=1e-6)
+    assert found["limit"]["operations"] > 0 and found["limit"]["by"].endswith(", 8 square")
+    assert list(found["limit"]["bytes"]) == [str(2 * 2**20)]
+    assert {"jax", "numpy"} <= limit.products(8).keys()
+
+
 def made_up(peer: str, number: int, ms: float, losses: Sequence[float] = (2.0, 1.9, 1.8)) -> runner.Record:
     loop = {"dot": 3, "add": 2, "tuple": 1, **({"copy": 1} if peer == "plain" else {})}
     return {
         "workload": "cnn",
         "peer": peer,
+        "platform": "cpu",
+        "dtype": "float32",
+        "random": False,
         "round": number,
         "ms": {"median": ms, "min": ms - 0.5, "max": ms + 0.5},
         "epochs": 5,
@@ -212,6 +391,8 @@ def made_up(peer: str, number: int, ms: float, losses: Sequence[float] = (2.0, 1
         "peak_megabytes": 400.0,
         "first_losses": list(losses),
         "loop": None if peer == "torch" else loop,
+        "busy_while_waiting": 0.001,
+        "others": 0.25,
         "device": "cpu",
         "cpu": "a processor",
         "cpus": 2,
@@ -223,8 +404,17 @@ def made_up(peer: str, number: int, ms: float, losses: Sequence[float] = (2.0, 1
 
 
 def made_up_rounds() -> list[runner.Record]:
-    times = {"jaxdl": (4.0, 6.0), "plain": (4.0, 5.0), "torch": (8.0, 8.0)}
-    return [made_up(peer, number, ms[number]) for number in (0, 1) for peer, ms in times.items()]
+    times = {
+        "jaxdl": (4.0, 6.0),
+        "jaxdl_fused": (2.0, 2.0),
+        "plain": (4.0, 5.0),
+        "torch": (8.0, 8.0),
+        "nnx": (9.0, 9.0),
+    }
+    measured = [made_up(peer, number, ms[number]) for number in (0, 1) for peer, ms in times.items()]
+    work = {"operations": 1_000_000, "products": 900_000, "bytes": 4000}
+    other = [record | {"workload": "vit"} for record in measured if record["peer"] not in ("jaxdl_fused", "nnx")]
+    return [{"limit": LIMIT}, {"workload": "cnn", "work": work}, *measured, *other]
 
 
 def test_report_renders_saved_lines(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,49 +422,157 @@ def test_report_renders_saved_lines(tmp_path, capsys: pytest.CaptureFixture[str]
     saved.write_text("\n".join(map(json.dumps, made_up_rounds())) + "\n")
     assert cli.main(["report", str(saved)]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "## cnn" in lines
-    assert "| jaxdl | 5 | 3.5 – 6.5 | | | | 1.25 | 400 |" in lines
-    assert "| plain | 4.5 | 3.5 – 5.5 | 1.10 | 1.00 – 1.20 | 1.00 | 1.25 | 400 |" in lines
-    assert "| torch | 8 | 7.5 – 8.5 | 0.62 | 0.50 – 0.75 | 0.47 | 1.25 | 400 |" in lines
+    head = "| workload | best peer | jaxdl, ms | jaxdl / best | at most | jaxdl_fused / best | aim"
+    assert f"{head} | / plain | / torch | / nnx | of the limit |" in lines
+    assert "| cnn | torch | 5 | 0.62 | 0.55 | 0.25 | 0.40 | 1.10 | 0.62 | 0.56 | 20% |" in lines
+    assert "| vit | torch | 5 | 0.62 | 1.00 | – | – | 1.10 | 0.62 | – | – |" in lines
+    assert "| mean of 1 with targets | | | 0.62 | 0.72 | 0.25 | 0.55 | 1.10 | 0.62 | 0.56 | |" in lines
+    assert "| mean of all 2 | | | 0.62 | 1.00 | 0.40 | – | 1.10 | 0.62 | 0.56 | |" in lines
+    assert "| cnn | 1.25 | 1.25 | 1.25 | 1.25 | 1.25 |" in lines
+    assert "| vit | 400 | – | 400 | 400 | – |" in lines
+    assert "| jaxdl | 5 | 3.5 – 6.5 | 50% | | | | 20% | 1.25 | 400 |" in lines
+    assert "| torch | 8 | 7.5 – 8.5 | 0% | 0.62 | 0.50 – 0.75 | 0.47 | 12% | 1.25 | 400 |" in lines
+    assert "- a step: 0.001 GFLOP, 90% of them in products; 0.004 MB must move" in lines
     assert "- loop of jaxdl: 6 instructions, 5 of them work" in lines
     assert "- loop of plain: 7 instructions, 6 of them work; jaxdl against it: copy -1" in lines
-    assert "2026-01-02: rounds 2, epochs each 5. a processor, 2 threads on 2 processors, device cpu" in lines[-2]
+    assert any(line.startswith("The limit in this run: 1 GFLOP/s in products of matrices (jax, 51") for line in lines)
+    assert any(line.startswith("2026-01-02: rounds 2, epochs each 5 – 5. a processor, 2 threads") for line in lines)
+    assert lines[-1].startswith("Others used 25% of the processors meanwhile (25% – 25%). **That is much")
 
 
-def test_compare_prints_the_table_and_saves_the_lines(
-    monkeypatch: pytest.MonkeyPatch, tmp_path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_report_needs_a_measurement() -> None:
+    with pytest.raises(ValueError, match="at least one record of a measurement"):
+        results.Results([{"limit": LIMIT}])
+
+
+def test_charts_are_drawn(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    points = [
+        {"curve": "mlp: batch", "peer": peer, "x": x, "y": x * 0.1, "x_label": "batch", "y_label": "ms a step"}
+        for peer in ("jaxdl", "someone")
+        for x in (1, 16, 256)
+    ]
+    for name, records in (("bars", made_up_rounds()), ("curves", points)):
+        saved, chart = tmp_path / f"{name}.jsonl", tmp_path / f"{name}.png"
+        saved.write_text("\n".join(map(json.dumps, records)))
+        assert cli.main(["report", str(saved), "--chart", str(chart)]) == 0
+        assert chart.read_bytes()[:4] == b"\x89PNG" and 2_000 < chart.stat().st_size < 200_000
+    assert "Curves alone" in capsys.readouterr().out
+
+
+def without_processes(monkeypatch: pytest.MonkeyPatch, losses: Sequence[float]) -> list[tuple[Any, ...]]:
+    """Have turns be made up, and the limit not measured."""
     asked = []
 
-    def apart(workload: str, peer: str, epochs: int) -> runner.Record | None:
-        asked.append(peer)
-        return None if peer == "torch" else made_up(peer, 0, 4.0)
+    def by_turns(
+        workload: Workload, peers: list[str], rounds: int, seconds: float, say: Any
+    ) -> Iterator[runner.Record]:
+        asked.append((workload.name, peers, rounds, seconds))
+        records = [made_up(peer, 0, 4.0, losses if peer == "plain" else (2.0, 1.9, 1.8)) for peer in peers]
+        runner.check_same(records)
+        yield from records
 
-    monkeypatch.setattr(runner, "measure_apart", apart)
+    monkeypatch.setattr(turns, "by_turns", by_turns)
+    monkeypatch.setattr(cli.Saved, "add_apart", lambda self, *command: asked.append(command))
+    return asked
+
+
+def test_compare_prints_the_tables_and_saves_the_lines(
+    monkeypatch: pytest.MonkeyPatch, tmp_path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = without_processes(monkeypatch, (2.0, 1.9, 1.8))
     out = tmp_path / "new" / "lines.jsonl"
-    assert cli.main(["compare", "cnn", "--rounds", "2", "--out", str(out)]) == 0
-    assert asked == ["jaxdl", "plain", "torch", "jaxdl", "plain"]
-    assert [(r["peer"], r["round"]) for r in report.read(out)] == [
-        (peer, number) for number in (0, 1) for peer in ("jaxdl", "plain")
-    ]
-    assert "| plain |" in capsys.readouterr().out
+    assert cli.main(["compare", "cnn", "--peers", "torch", "plain", "--rounds", "2", "--out", str(out)]) == 0
+    assert asked == [("limit", "cnn"), ("cnn", ["jaxdl", "torch", "plain"], 2, runner.SECONDS)]
+    assert [r["peer"] for r in results.read([out]).measured] == ["jaxdl", "torch", "plain"]
+    assert "## Summary" in capsys.readouterr().out
+
+
+def test_without_a_command_everything_is_compared(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setattr(cli, "RESULTS", tmp_path)
+    asked = without_processes(monkeypatch, (2.0, 1.9, 1.8))
+    assert cli.main([]) == 0
+    assert [name for name, *_ in asked[1:]] == [name for name in WORKLOADS if name != "gpt124m"]
+    assert asked[1][1] == list(peers.PEERS)
+    (saved,) = tmp_path.iterdir()
+    assert saved.name.startswith("compare-cpu-") and "-float32-" in saved.name
 
 
 @pytest.mark.parametrize("losses", [(2.001, 1.9, 1.8), (2.0, 1.95, 1.8), (float("nan"), 1.9, 1.8)])
 def test_compare_fails_loudly_when_the_mathematics_differ(
     losses: tuple[float, ...], monkeypatch: pytest.MonkeyPatch, tmp_path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(
-        runner,
-        "measure_apart",
-        lambda workload, peer, epochs: made_up(peer, 0, 4.0, losses if peer == "plain" else (2.0, 1.9, 1.8)),
-    )
+    without_processes(monkeypatch, losses)
     assert cli.main(["compare", "cnn", "--out", str(tmp_path / "lines.jsonl")]) == 1
     out, err = capsys.readouterr()
-    assert "##" not in out and "not the same mathematics: cnn: from equal weights and batches, plain has loss" in err
+    assert "##" not in out
+    assert "not the same mathematics: cnn: from equal weights and batches, plain has as loss in step" in err
+
+
+def test_predictions_and_random_networks_are_compared_in_their_own_way() -> None:
+    one, other = made_up("jaxdl", 0, 4.0), made_up("torch", 0, 4.0, (9.0, 9.0, 9.0))
+    drawn = {"random": True}
+    runner.check_same([one | drawn | {"epoch_loss": 4.0}, other | drawn | {"epoch_loss": 4.05}])
+    with pytest.raises(runner.DisagreementError, match="torch has as mean loss of the first epoch 4.2, jaxdl 4;"):
+        runner.check_same([one | drawn | {"epoch_loss": 4.0}, other | drawn | {"epoch_loss": 4.2}])
+    runner.check_same([one | {"first_outputs": [0.0, -8.0]}, other | {"first_outputs": [0.0005, -8.0]}])
+    with pytest.raises(runner.DisagreementError, match="torch has as output 0 0.01, jaxdl 0;"):
+        runner.check_same([one | {"first_outputs": [0.0, -8.0]}, other | {"first_outputs": [0.01, -8.0]}])
+
+
+def test_a_gpu_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(machine.shutil, "which", lambda name: None)
+    assert cli.main(["--platform", "gpu", "compare", "cnn"]) == 1
+    assert capsys.readouterr().err.startswith("no NVIDIA GPU is at hand here")
+
+
+def test_what_is_chosen_holds_for_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "gpu_name", lambda: "NVIDIA H200")
+    monkeypatch.setattr(cli, "compare_command", lambda arguments: 0)
+    assert cli.main(["--platform", "gpu", "--dtype", "bfloat16", "compare"]) == 0
+    assert (machine.platform(), machine.dtype(), os.environ["JAX_PLATFORMS"]) == ("gpu", "bfloat16", "cuda")
+    assert cli.default_path("compare").name.startswith("compare-gpu-nvidia-h200-bfloat16-")
+
+
+@pytest.fixture(autouse=True)
+def environment_as_it_was() -> Iterator[None]:
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_curves_vary_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = without_processes(monkeypatch, (2.0, 1.9, 1.8))
+    monkeypatch.setattr(curves, "by_turns", turns.by_turns)
+    records = list(curves.measure(["mlp-width", curves.MEMORY], ["jaxdl", "torch"], 0.5, lambda text: None))
+    assert [name for name, *_ in asked] == [f"mlp:sizes=784x{n}x{n}x10,steps=20" for n in (64, 256, 1024)]
+    assert [(r["curve"], r["peer"], r["x"], r["y"]) for r in records[:2]] == [
+        ("mlp: width", "jaxdl", 64, 4.0),
+        ("mlp: width", "torch", 64, 4.0),
+    ]
+    assert all(find(curve.text.format(x=x)) for curve in curves.CURVES.values() for x in curve.values)
+
+
+@pytest.mark.slow
+def test_remat_needs_less_memory() -> None:
+    found = {(r["peer"], r["x"]): r["y"] for r in curves.memory((1, 4), time=32, width=32)}
+    assert found["jaxdl, remat", 4] < found["jaxdl", 4]
+    assert found["jaxdl", 4] > found["jaxdl", 1]
 
 
 def test_list_names_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["list"]) == 0
     out = capsys.readouterr().out
-    assert all(name in out for name in [*WORKLOADS, *peers.PEERS])
+    assert all(name in out for name in [*WORKLOADS, *peers.PEERS, *curves.CURVES])
+
+
+def test_arguments_are_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, told in (
+        (["compare", "cmn"], "a workload must be one of mlp, ae"),
+        (["compare", "cnn", "--rounds", "0"], "must be 1 or more, got 0"),
+        (["run", "cnn", "--seconds", "0"], "must be more than 0 seconds"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main(words)
+        assert told in capsys.readouterr().err
