@@ -2,12 +2,17 @@
 
 From the checkout::
 
-    python -m benchmarks list                               the workloads and the peers
+    python -m benchmarks                                    compare everything: every workload, every peer that is there
+    python -m benchmarks list                               the workloads, the peers and the curves
     python -m benchmarks run cnn --peer jaxdl               one measurement in this process, as a line of JSON
-    python -m benchmarks compare cnn --peers torch plain    rounds of them in processes of their own, and a table
-    python -m benchmarks report FILE.jsonl                  saved lines as Markdown
+    python -m benchmarks compare cnn --peers torch plain    some of them by turns, each in its own process, and tables
+    python -m benchmarks compare gpt:width=256,batch=4      a workload with other sizes
+    python -m benchmarks curves --chart FILE.png            time and memory against batch, width, depth and length
+    python -m benchmarks report FILE.jsonl --chart FILE.png saved lines as Markdown and as a picture
+    python -m benchmarks --platform gpu --dtype bfloat16    the same on an NVIDIA GPU
     python -m benchmarks.lowerings                          the fast forms beside the plain ones
 
-Files: `workloads` (what is trained, on what, from where), `peers/` (who trains it, one file each), `runner` (measuring
-and interleaving), `machine` (on what), `hlo` (counting a program's instructions), `report` (tables), `cli`.
+Files: `workloads` (what is trained, on what, from where), `peers/` (who trains it), `runner` (measuring one peer),
+`child` and `turns` (each in a living process, by turns), `machine` (on what), `limit` (how fast that is at best), `count`
+(the work of a step), `hlo` (a program's instructions), `curves`, `targets`, `results`, `report` and `chart`, `cli`.
 """
