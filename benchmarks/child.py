@@ -11,7 +11,6 @@ from benchmarks.peers import LeftOutError
 from benchmarks.runner import EndOfMeasurement, Record, serve
 from benchmarks.workloads import find
 
-
 PR_SET_PDEATHSIG = 1
 
 
