@@ -14,5 +14,6 @@ From the checkout::
 
 Files: `workloads` (what is trained, on what, from where), `peers/` (who trains it), `runner` (measuring one peer),
 `child` and `turns` (each in a living process, by turns), `machine` (on what), `limit` (how fast that is at best),
-`count` (the work of a step), `hlo` (a program's instructions), `curves`, `targets`, `results`, `report`, `chart`, `cli`.
+`count` (the work of a step), `hlo` (the instructions of a program), and
+`curves`, `targets`, `results`, `report`, `chart`, `cli`.
 """
