@@ -96,8 +96,10 @@ def mixture_of_experts(
     def apply(
         params: dict[str, Any], state: dict[str, Any], x: Any, *, train: bool, key: jax.Array | None = None
     ) -> tuple[Any, dict[str, Any]]:
+        new = {"aux_loss": state["aux_loss"]}
+
         def run(child: Any, x: Any) -> jax.Array:
-            return children.apply_one(child, params, {}, x, {}, train=train, key=key)
+            return children.apply_one(child, params, state, x, new, train=train, key=key)
 
         tokens, where = _tokens(x), _real(x)
         logits = run(router, tokens.astype(jnp.promote_types(tokens.dtype, jnp.float32)))
@@ -112,8 +114,8 @@ def mixture_of_experts(
             y = jnp.sum(gates.T[..., None] * each, axis=0).astype(each.dtype)
         if train:
             loss = balance * F.load_balance(logits, chosen, where)
-            state = {"aux_loss": loss.astype(state["aux_loss"].dtype)}
-        return _like(x, y), state
+            new["aux_loss"] = loss.astype(state["aux_loss"].dtype)
+        return _like(x, y), new
 
     return build, apply, each_position(apply)
 

@@ -14,6 +14,7 @@ from jaxdl.core.children import kind_of
 from jaxdl.core.contract import LayerLike, Part, Visit
 from jaxdl.core.layer import checked_result, decoding_of
 from jaxdl.core.lift import lift
+from jaxdl.core.watch import watched_member
 
 
 @combinator
@@ -56,7 +57,7 @@ def repeat(layer: Any, n: int, *, remat: bool = False) -> Any:
     ) -> tuple[Any, dict[str, Any]]:
         def once(x: Any, member: Any) -> tuple[Any, Any]:
             params, state, key = member
-            y, new = checked_result(kind_of(inner), inner.apply(params, state, x, train=train, key=key))
+            y, new = _apply_member(inner, params, state, x, train, key)
             return _check_alike(x, y), new
 
         # Within a scan nothing can be merged with the first pass, so that the guard against it would only cost.
@@ -135,7 +136,7 @@ def vmapped(layer: Any, n: int, *, in_axis: int | None = None) -> Any:
         params: dict[str, Any], state: dict[str, Any], x: Any, *, train: bool, key: jax.Array | None = None
     ) -> tuple[Any, dict[str, Any]]:
         def one(params: Any, state: Any, key: Any, x: Any) -> tuple[Any, Any]:
-            return checked_result(kind_of(inner), inner.apply(params, state, x, train=train, key=key))
+            return _apply_member(inner, params, state, x, train, key)
 
         return over_members(one, params, state, _member_keys(key, n), x=x)
 
@@ -153,6 +154,13 @@ def _member_keys(key: jax.Array | None, n: int) -> Any:
     """The keys of children named ``"0"``, ``"1"``, …, stacked."""
     names = np.array([zlib.crc32(str(i).encode()) for i in range(n)], np.uint32)
     return None if key is None else jax.vmap(jax.random.fold_in, (None, 0))(key, names)
+
+
+def _apply_member(inner: LayerLike, params: Any, state: Any, x: Any, train: bool, key: Any) -> tuple[Any, Any]:
+    def run(state: Any, x: Any) -> tuple[Any, Any]:
+        return checked_result(kind_of(inner), inner.apply(params, state, x, train=train, key=key))
+
+    return watched_member(run, state, x)
 
 
 def _members(inner: LayerLike, n: int, key: jax.Array, x: Any, visit: Visit | None, path: str) -> Built:

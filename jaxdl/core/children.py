@@ -13,6 +13,7 @@ from jaxdl.core.contract import Built, LayerLike, Params, Part, State, Visit
 from jaxdl.core.errors import bad_value, located
 from jaxdl.core.layer import Layer, checked_result, decoding_of
 from jaxdl.core.lift import lift
+from jaxdl.core.watch import watched
 
 Child = tuple[str, LayerLike]
 
@@ -88,7 +89,7 @@ def build(layer: LayerLike, key: jax.Array, x: Any, visit: Visit | None = None, 
     """
     x = specs(x)
     if isinstance(layer, Layer) and layer.build is not None:
-        return layer.build(key, x, visit, path)
+        return layer.build(key, x, visit and _noting(visit, path, layer), path)
     params, state = layer.init(key, x)
     # The key is needed only to train; the spec is the same in both modes.
     output, _ = jax.eval_shape(functools.partial(layer.apply, train=False), params, state, x)
@@ -99,6 +100,11 @@ def build(layer: LayerLike, key: jax.Array, x: Any, visit: Visit | None = None, 
     if visit is not None:
         visit(Part(path, layer, x, built))
     return built
+
+
+def _noting(visit: Visit, path: str, layer: LayerLike) -> Visit:
+    """The visit, told of one more layer around each part."""
+    return lambda part: visit(part._replace(around=((path, layer), *part.around)))
 
 
 class Children:
@@ -129,9 +135,13 @@ class Children:
     ) -> Any:
         """Apply a child to ``x``, put its new state (if it has any) under its name, and give its output."""
         name, layer = child
+
+        def run(state: State, x: Any) -> tuple[Any, State]:
+            result = layer.apply(params.get(name, {}), state, x, train=train, key=child_key(key, name))
+            return checked_result(name, result)
+
         with located(self.kind, name, x):
-            result = layer.apply(params.get(name, {}), state.get(name, {}), x, train=train, key=child_key(key, name))
-            y, child_state = checked_result(name, result)
+            y, child_state = watched(run, state.get(name, {}), x)
         if child_state:
             new_state[name] = child_state
         return y

@@ -66,7 +66,8 @@ class Part(NamedTuple):
     """One leaf layer of a model as :func:`jaxdl.core.build` met it, in order: for summaries and for interop.
 
     **Fields** ``stacks``: the path and the number of members of each stack that it is a member of, outermost first;
-    ``built`` has a leading axis for each.
+    ``built`` has a leading axis for each. ``around``: the path of each combinator and wrapper that it is in, and the
+    record, outermost first.
     """
 
     path: str
@@ -74,6 +75,7 @@ class Part(NamedTuple):
     input: Any
     built: Built
     stacks: tuple[tuple[str, int], ...] = ()
+    around: tuple[tuple[str, Any], ...] = ()
 
 
 Visit = Callable[[Part], None]

@@ -1,5 +1,7 @@
-"""Looking at models and at what training did: summaries and pictures."""
+"""Looking at models and at what training did: summaries, values within, and pictures."""
 
+from jaxdl.inspect.intermediates import gradients as gradients
+from jaxdl.inspect.intermediates import intermediates as intermediates
 from jaxdl.inspect.plots import plot_confusion as plot_confusion
 from jaxdl.inspect.plots import plot_history as plot_history
 from jaxdl.inspect.plots import plot_mistakes as plot_mistakes
