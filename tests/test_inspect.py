@@ -17,11 +17,11 @@ def test_summary_names_paths_shapes_and_counts():
     text = dl.inspect.summary(model, jnp.ones((1, 8, 8, 2)))
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
     assert rows == [
-        ["stem/conv", "conv(features=4, kernel_size=3)", "float32[1,6,6,4]", "76", "–"],
-        ["stem/batch_norm", "batch_norm()", "float32[1,6,6,4]", "8", "8"],
-        ["stem/relu", "relu", "float32[1,6,6,4]", "–", "–"],
-        ["residual/conv", "conv(features=4, kernel_size=1)", "float32[1,6,6,4]", "20", "–"],
-        ["flatten", "flatten()", "float32[1,144]", "–", "–"],
+        ["stem/conv", "conv(features=4, kernel_size=3)", "float32[1,6,6,4]", "76", "–", "5.3 k"],
+        ["stem/batch_norm", "batch_norm()", "float32[1,6,6,4]", "8", "8", "444"],
+        ["stem/relu", "relu", "float32[1,6,6,4]", "–", "–", "144"],
+        ["residual/conv", "conv(features=4, kernel_size=1)", "float32[1,6,6,4]", "20", "–", "1.3 k"],
+        ["flatten", "flatten()", "float32[1,144]", "–", "–", "–"],
     ]
     assert text.splitlines()[-1] == "104 parameters, 416 B, and 8 numbers of state"
 

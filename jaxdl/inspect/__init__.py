@@ -2,6 +2,10 @@
 
 from jaxdl.inspect.intermediates import gradients as gradients
 from jaxdl.inspect.intermediates import intermediates as intermediates
+from jaxdl.inspect.nonfinite import Nonfinite as Nonfinite
+from jaxdl.inspect.nonfinite import locate_nonfinite as locate_nonfinite
+from jaxdl.inspect.operations import Operations as Operations
+from jaxdl.inspect.operations import count_operations as count_operations
 from jaxdl.inspect.plots import plot_confusion as plot_confusion
 from jaxdl.inspect.plots import plot_history as plot_history
 from jaxdl.inspect.plots import plot_mistakes as plot_mistakes
