@@ -49,6 +49,7 @@ from jaxdl.train import supervised as supervised
 if TYPE_CHECKING:
     from jaxdl import inspect as inspect
     from jaxdl import interop as interop
+    from jaxdl.inspect import devices as devices
 
 __version__ = "0.1.0"
 
@@ -57,4 +58,6 @@ def __getattr__(name: str) -> Any:
     """The rooms that training does not need are opened when they are first asked for."""
     if name in ("inspect", "interop"):
         return importlib.import_module(f"jaxdl.{name}")
+    if name == "devices":
+        return importlib.import_module("jaxdl.inspect").devices
     raise AttributeError(f"module 'jaxdl' has no attribute {name!r}")

@@ -4,11 +4,18 @@ A data set is a dict of arrays.
 """
 
 from jaxdl.data import augment as augment
+from jaxdl.data.buckets import Buckets as Buckets
+from jaxdl.data.buckets import buckets as buckets
 from jaxdl.data.corpora import TREC_CLASSES as TREC_CLASSES
 from jaxdl.data.corpora import hotel_reviews as hotel_reviews
 from jaxdl.data.corpora import sst2 as sst2
 from jaxdl.data.corpora import tiny_shakespeare as tiny_shakespeare
 from jaxdl.data.corpora import trec as trec
+from jaxdl.data.folders import ImageFolder as ImageFolder
+from jaxdl.data.folders import image_folder as image_folder
+from jaxdl.data.folders import memmap as memmap
+from jaxdl.data.grains import GrainBatches as GrainBatches
+from jaxdl.data.grains import from_grain as from_grain
 from jaxdl.data.idx import read_idx as read_idx
 from jaxdl.data.images import CIFAR10_CLASSES as CIFAR10_CLASSES
 from jaxdl.data.images import FASHION_CLASSES as FASHION_CLASSES

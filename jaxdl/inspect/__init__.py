@@ -1,5 +1,8 @@
 """Looking at models and at what training did: summaries, values within, and pictures."""
 
+from jaxdl.inspect.devices import Device as Device
+from jaxdl.inspect.devices import Devices as Devices
+from jaxdl.inspect.devices import devices as devices
 from jaxdl.inspect.intermediates import gradients as gradients
 from jaxdl.inspect.intermediates import intermediates as intermediates
 from jaxdl.inspect.nonfinite import Nonfinite as Nonfinite
@@ -9,4 +12,9 @@ from jaxdl.inspect.operations import count_operations as count_operations
 from jaxdl.inspect.plots import plot_confusion as plot_confusion
 from jaxdl.inspect.plots import plot_history as plot_history
 from jaxdl.inspect.plots import plot_mistakes as plot_mistakes
+from jaxdl.inspect.recompiled import Change as Change
+from jaxdl.inspect.recompiled import Changes as Changes
+from jaxdl.inspect.recompiled import why_recompiled as why_recompiled
+from jaxdl.inspect.summary import Line as Line
+from jaxdl.inspect.summary import Summary as Summary
 from jaxdl.inspect.summary import summary as summary
