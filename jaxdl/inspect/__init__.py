@@ -3,6 +3,7 @@
 from jaxdl.inspect.devices import Device as Device
 from jaxdl.inspect.devices import Devices as Devices
 from jaxdl.inspect.devices import devices as devices
+from jaxdl.inspect.graph import graph as graph
 from jaxdl.inspect.intermediates import gradients as gradients
 from jaxdl.inspect.intermediates import intermediates as intermediates
 from jaxdl.inspect.nonfinite import Nonfinite as Nonfinite

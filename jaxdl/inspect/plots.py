@@ -12,11 +12,17 @@ from jaxdl.core.extras import need
 INK, GRID = "#333333", "#dddddd"
 
 
+def new_figure(call: str, **arguments: Any) -> Any:
+    """An empty figure, which belongs to no window."""
+    return need("matplotlib.figure", f"inspect.{call}", extra="viz").Figure(**arguments)
+
+
 def _figure(call: str, **arguments: Any) -> Any:
-    return need("matplotlib.figure", f"inspect.{call}", extra="viz").Figure(layout="constrained", **arguments)
+    return new_figure(call, layout="constrained", **arguments)
 
 
-def _saved(figure: Any, path: str | os.PathLike[str] | None) -> Any:
+def saved(figure: Any, path: str | os.PathLike[str] | None) -> Any:
+    """The figure, saved as well where a path is given."""
     if path is not None:
         figure.savefig(path, dpi=120)
     return figure
@@ -49,7 +55,7 @@ def plot_history(history: Mapping[str, Sequence[Any]], path: str | os.PathLike[s
         axes.grid(color=GRID, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def _curve(axes: Any, epochs: Sequence[int], values: Sequence[float | None], label: str, color: str) -> None:
@@ -94,7 +100,7 @@ def plot_confusion(
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(f"accuracy {100 * (labels == predictions).mean():.2f} % of {len(labels)}")
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def plot_mistakes(
@@ -126,7 +132,7 @@ def plot_mistakes(
     figure = _figure("plot_mistakes", figsize=(1.5 * columns, 1.9 * rows))
     if not len(worst):
         figure.text(0.5, 0.5, "no mistakes", ha="center", va="center", color=INK)
-        return _saved(figure, path)
+        return saved(figure, path)
     names = list(classes) if classes is not None else [str(index) for index in range(logits.shape[1])]
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, index in zip(grid, worst, strict=False):
@@ -136,4 +142,4 @@ def plot_mistakes(
         axes.axis("off")
     for axes in grid[len(worst) :]:
         axes.remove()
-    return _saved(figure, path)
+    return saved(figure, path)
