@@ -1,7 +1,8 @@
 """Data that do not lie in memory: folders of images, memory maps, buckets of lengths, Grain's data sets."""
 
+import itertools
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -92,7 +93,9 @@ def test_bad_folders_are_named(folder, monkeypatch):
             data.image_folder(folder, **arguments, classes=["cats"])
     (folder / "cats" / "b.png").write_bytes(b"no image at all")
     images = data.image_folder(folder, 4, classes=["cats"])
-    with pytest.raises(ValueError, match=r"example 1, '.*b\.png', must be an image that Pillow reads; got Unidentified"):
+    with pytest.raises(
+        ValueError, match=r"example 1, '.*b\.png', must be an image that Pillow reads; got Unidentified"
+    ):
         images[1]
     (folder / "cats" / "b.png").write_bytes((folder / "cats" / "c.PNG").read_bytes()[:80])
     with pytest.raises(ValueError, match=r"example 1, '.*b\.png', must be an image"):
@@ -105,7 +108,9 @@ def test_bad_folders_are_named(folder, monkeypatch):
 
     whole = data.folders.need.__globals__["importlib"].import_module
     monkeypatch.setattr("jaxdl.core.extras.importlib.import_module", without_pillow)
-    with pytest.raises(ImportError, match=r"data.image_folder: needs PIL; install it with: pip install 'jaxdl\[data\]'"):
+    with pytest.raises(
+        ImportError, match=r"data.image_folder: needs PIL; install it with: pip install 'jaxdl\[data\]'"
+    ):
         data.image_folder(folder, 4)
 
 
@@ -166,7 +171,9 @@ def test_what_a_source_raises_names_the_example():
     with pytest.raises(OSError, match="the disk is gone") as raised:
         stack_examples("fit", Source(), [3, 7])
     assert raised.value.__notes__ == ["  in example 7 of the data"]
-    with pytest.raises(ValueError, match=r"fit: each example must be like example 3, \{'x': float64\[2\]\}; got .*\[3\]\} in"):
+    with pytest.raises(
+        ValueError, match=r"fit: each example must be like example 3, \{'x': float64\[2\]\}; got .*\[3\]\} in"
+    ):
         stack_examples("fit", Source(), [3, 5])
 
 
@@ -195,7 +202,7 @@ def test_each_example_comes_once_in_the_smallest_size_that_holds_it(count, longe
         x = batch["x"]
         assert x.x.shape[1] in batches.lengths
         assert len(x.x) == len(batch["y"]) <= size
-        for row, length, label in zip(x.x, x.lengths, batch["y"]):
+        for row, length, label in zip(x.x, x.lengths, batch["y"], strict=True):
             np.testing.assert_array_equal(row[:length], words[label])
             assert not row[length:].any()
             assert x.x.shape[1] == min(room for room in batches.lengths if room >= length)
@@ -287,7 +294,7 @@ def test_grain_batches_resume_at_any_of_them(tmp_path):
     dataset = numbers(grain).seed(1).shuffle().batch(4)
     batches = data.from_grain(dataset)
     epochs = [[batch["x"][:, 0].tolist() for batch in batches(epoch)] for epoch in range(3)]
-    assert [sorted(sum(epoch, [])) for epoch in epochs] == [list(range(10))] * 3
+    assert [sorted(itertools.chain(*epoch)) for epoch in epochs] == [list(range(10))] * 3
     assert len({str(epoch) for epoch in epochs}) == 3, "each epoch has an order of its own"
     for epoch in range(2):
         for start in range(4):
@@ -325,7 +332,9 @@ def test_grain_worker_processes_give_the_same_batches():
 
 def test_wrong_grain_arguments_are_named(monkeypatch):
     grain = pytest.importorskip("grain")
-    with pytest.raises(TypeError, match="data must be a grain.MapDataset, grain.IterDataset or grain.DataLoader of batches"):
+    with pytest.raises(
+        TypeError, match="data must be a grain.MapDataset, grain.IterDataset or grain.DataLoader of batches"
+    ):
         data.from_grain([1, 2])
     with pytest.raises(TypeError, match="data must be a grain.MapDataset"):
         data.from_grain(lambda epoch: [1, 2])(0)

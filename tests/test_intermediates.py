@@ -13,6 +13,7 @@ import jaxdl as dl
 from jaxdl import functional as F
 from jaxdl import layers as L
 from jaxdl.core import specs
+from jaxdl.core.children import Children
 from jaxdl.inspect import gradients, intermediates
 from jaxdl.inspect.places import Watched, answers, asking, choose, without_answers
 
@@ -52,7 +53,9 @@ def test_the_last_value_is_the_output_and_nothing_is_changed(row):
         # Mostly it is the same program; only loops and what is computed anew say more.
         one, two = (program(partial(function, train=train), params, state, x) for function in (plain, watched))
         if one != two:
-            found, expected = jax.jit(lambda *args: (watched(*args, train), plain(*args, train)))(params, state, x)
+            found, expected = jax.jit(lambda *args, train=train: (watched(*args, train), plain(*args, train)))(
+                params, state, x
+            )
             close(found, expected)
 
 
@@ -83,7 +86,9 @@ def by_hand(params, x):
         x = x + down
         members.append([norm, up, jnp.tanh(up), down, down, x])
     names = ["layer_norm", "mlp/dense", "mlp/tanh", "mlp/dense_1", "mlp"]
-    found |= {f"blocks/{name}": jnp.stack(column) for name, column in zip(names, zip(*members))}
+    found |= {
+        f"blocks/{name}": jnp.stack(column) for name, column in zip(names, zip(*members, strict=True), strict=True)
+    }
     found |= {"blocks[:]": jnp.stack([member[-1] for member in members]), "blocks": x}
     found |= {f"branch/{name}": dense(params["branch"][name], x) for name in ("one", "two")}
     x = found["branch"] = jnp.concatenate([found["branch/one"], found["branch/two"]], -1)
@@ -108,7 +113,7 @@ def test_gradients_are_those_of_what_follows(deep):
     assert list(found) == list(intermediates(DEEP, params, state, X))
 
     def after(y):
-        rest = dl.sequential(*[(name, layer) for name, layer in zip(("branch", "heads"), (TAIL_BRANCH, TAIL_HEADS))])
+        rest = dl.sequential(("branch", TAIL_BRANCH), ("heads", TAIL_HEADS))
         return loss(rest.apply({"branch": params["branch"], "heads": params["heads"]}, {}, y, train=False)[0])
 
     values = intermediates(DEEP, params, state, X)
@@ -130,8 +135,8 @@ def test_it_works_under_jit_grad_and_vmap(deep):
     params, state = deep
     see = partial(intermediates, DEEP, train=False, paths=("blocks*", "heads"))
     plain = see(params, state, X)
-    assert list(plain) == [*(f"blocks/{name}" for name in ("layer_norm", "mlp/dense", "mlp/tanh", "mlp/dense_1", "mlp")),
-                           "blocks[:]", "blocks", "heads"]  # fmt: skip
+    within = [f"blocks/{name}" for name in ("layer_norm", "mlp/dense", "mlp/tanh", "mlp/dense_1", "mlp")]
+    assert list(plain) == [*within, "blocks[:]", "blocks", "heads"]
     close(jax.jit(see)(params, state, X), plain)
     mapped = jax.vmap(see, (None, None, 0))(params, state, X)
     close(mapped["blocks"], plain["blocks"])
@@ -184,6 +189,39 @@ def test_layers_without_floating_outputs_have_values_and_no_gradient():
     assert list(gradients(model, params, state, X, jnp.sum)) == ["dense", "embedding", ""]
 
 
+def test_a_combinator_of_ones_own():
+    inner = dl.sequential(L.dense(3), jnp.tanh)
+
+    @dl.core.combinator
+    def twice(layer):
+        children = Children("twice", [layer]) if isinstance(layer, tuple) else None
+        one = children.named[0] if children else ("inner", layer)
+
+        def build_both(key, x, visit, path):
+            built = dl.core.build(one[1], key, x, visit, f"{path}/{one[0]}" if path else one[0])
+            return dl.core.Built({one[0]: built.params}, {}, built.output)
+
+        def apply(params, state, x, *, train, key=None):
+            new = {}
+            for _ in range(2):
+                if children:
+                    x = children.apply_one(one, params, state, x, new, train=train, key=key)
+                else:
+                    x = inner.apply(params["inner"], state.get("inner", {}), x, train=train)[0]
+            return x, new
+
+        return build_both, apply
+
+    # With core's Children each layer is seen, as it was last; run by hand it is not, and nothing breaks.
+    for layer, names in ((("inner", inner), ["twice/inner/dense", "twice/inner/tanh", "twice/inner"]), (inner, [])):
+        model = dl.sequential(twice(layer))
+        params, state = model.init(jax.random.key(0), X)
+        values = intermediates(model, params, state, X)
+        assert list(values) == [*names, "twice", ""]
+        close(values[""], model.apply(params, state, X, train=False)[0])
+        assert list(gradients(model, params, state, X, jnp.sum)) == list(values)
+
+
 def test_what_is_not_asked_for_leaves_no_trace():
     model = dl.sequential(L.dense(3), jnp.tanh, L.dense(2))
     params, state = model.init(jax.random.key(0), X)
@@ -195,7 +233,9 @@ def test_what_is_not_asked_for_leaves_no_trace():
 def test_wrong_arguments_are_named():
     model = dl.sequential(L.dense(3))
     params, state = model.init(jax.random.key(0), X)
-    with pytest.raises(ValueError, match=r"intermediates: paths='dens' must match a layer's path; got paths such as dense"):
+    with pytest.raises(
+        ValueError, match=r"intermediates: paths='dens' must match a layer's path; got paths such as dense"
+    ):
         intermediates(model, params, state, X, paths="dens")
     with pytest.raises(TypeError, match="intermediates: paths must be a glob"):
         intermediates(model, params, state, X, paths=())

@@ -15,7 +15,9 @@ RNG = np.random.default_rng(0)
 X = jnp.asarray(RNG.normal(size=(4, 3)), jnp.float32)
 Y = jnp.zeros((4, 2))
 MODEL = dl.sequential(
-    ("stem", L.dense(4)), ("blocks", dl.repeat(dl.residual(L.layer_norm(), L.dense(4), jnp.tanh), 3)), ("head", L.dense(2))
+    ("stem", L.dense(4)),
+    ("blocks", dl.repeat(dl.residual(L.layer_norm(), L.dense(4), jnp.tanh), 3)),
+    ("head", L.dense(2)),
 )
 SQUARED = dl.losses.mean_squared_error
 
@@ -72,6 +74,8 @@ def test_the_first_output_and_the_member_of_a_stack():
         (jnp.sqrt, [-1.0, 4.0], "sqrt", "the root of a negative number"),
         (jnp.exp, [100.0, 0.5], "exp", "overflows above 88.72"),
         (lambda x: 1 / x, [0.0, 1.0], "lambda", "a division by zero"),
+        (lambda x: x**-2, [0.0, 1.0], "lambda", "a negative power of 0|a division by zero"),
+        (lambda x: jnp.sqrt(jnp.sum(x**2, keepdims=True)), [-1e30, 0.0], "lambda", "an overflow"),
         (jnp.square, [1e30, 1.0], "square", "an overflow: products of such numbers pass 3.403e"),
         (lambda x: x**0.5, [-1.0, 2.0], "lambda", "a broken power of a negative number|the root"),
     ],

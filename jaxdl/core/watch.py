@@ -23,7 +23,7 @@ Run = Callable[[State, Any], tuple[Any, State]]
 
 
 def watched(run: Run, state: State, x: Any) -> tuple[Any, State]:
-    """``run(state, x) -> (y, new state)`` of a layer, with its input and its output in the new state if that is asked."""
+    """``run(state, x) -> (y, new state)`` of a layer; its input and output are in the new state if the state asks."""
     if WATCH not in state:
         return run(state, x)
     asked = state[WATCH]

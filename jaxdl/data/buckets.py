@@ -1,5 +1,6 @@
 """Batches of sequences of like length."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -56,10 +57,10 @@ def buckets(
     axis is a program of its own, and so is each smaller last batch of a bucket, unless it is dropped.
 
     **Args** ``data``: ``{"x": sequences, "y": …}``, with ``"weight"`` or without, or ``(x, y)``. A list is of sequences
-    ``(time_i, …)``, one an example, and becomes a :class:`jaxdl.Ragged`; an array has its examples along the first axis.
-    If there are several lists, the sequences of an example are as long as each other. ``lengths``: the sizes of the time
-    axis, ascending, or how many there shall be, so that each holds about as many examples. ``remainder``: ``"train"`` on
-    the smaller last batch of a bucket, or ``"drop"`` it.
+    ``(time_i, …)``, one an example, and becomes a :class:`jaxdl.Ragged`; an array has its examples along the first
+    axis. If there are several lists, the sequences of an example are as long as each other. ``lengths``: the sizes of
+    the time axis, ascending, or how many there shall be, so that each holds about as many examples. ``remainder``:
+    ``"train"`` on the smaller last batch of a bucket, or ``"drop"`` it.
 
     **Raises** ``ValueError`` for a sequence that no size holds, columns of unequal length, or none that is a list.
 
@@ -103,7 +104,9 @@ def _column(call: str, name: str, column: Any) -> Any:
         single = [row for row, array in enumerate(arrays) if array.ndim == 0]
         if single:
             hint = "Did you mean np.asarray(…), for a number an example?"
-            raise bad_value(call, f"a list must be of sequences, {name!r} here", f"a number in example {single[0]}", hint)
+            raise bad_value(
+                call, f"a list must be of sequences, {name!r} here", f"a number in example {single[0]}", hint
+            )
         return arrays
     if not getattr(column, "shape", ()):
         raise bad_type(call, f"{name!r} must be a list of sequences, a Ragged or an array", column)
@@ -134,12 +137,14 @@ def _sizes(call: str, lengths: int | Sequence[int], times: np.ndarray) -> tuple[
         shares = np.quantile(times, np.arange(1, count + 1) / count, method="inverted_cdf")
         return tuple(np.unique(np.maximum(shares, 1)).tolist())
     sizes = tuple(positive_int(call, "lengths", size) for size in lengths) if isinstance(lengths, Sequence) else ()
-    if not sizes or any(low >= high for low, high in zip(sizes, sizes[1:], strict=False)):
+    if not sizes or any(low >= high for low, high in itertools.pairwise(sizes)):
         raise bad_value(call, "lengths must be ascending ints, or one int, how many there shall be", repr(lengths))
     if times.max() > sizes[-1]:
         row = int(times.argmax())
         hint = "Did you mean to cut it, or to give a larger one?"
-        raise bad_value(call, f"the last of lengths, {sizes[-1]}, must hold all", f"{times[row]} in example {row}", hint)
+        raise bad_value(
+            call, f"the last of lengths, {sizes[-1]}, must hold all", f"{times[row]} in example {row}", hint
+        )
     return sizes
 
 

@@ -97,9 +97,7 @@ def image_folder(
     return ImageFolder(paths, y, names, decode)
 
 
-def _listed(
-    call: str, folder: Path, classes: Sequence[str] | None
-) -> tuple[tuple[str, ...], list[Path], np.ndarray]:
+def _listed(call: str, folder: Path, classes: Sequence[str] | None) -> tuple[tuple[str, ...], list[Path], np.ndarray]:
     """The names of the classes, and the path and the class of each image."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{call}: must be a folder with a folder for each class; got no folder")

@@ -58,8 +58,8 @@ def from_grain(data: Any, *, workers: int = 0) -> GrainBatches:
     or a function of the number of the epoch that gives one. ``workers``: processes that make the batches of a
     ``MapDataset``; 0 for threads of this process.
 
-    **Raises** ``ImportError`` without Grain; ``TypeError`` for what is none of these; ``ValueError`` for a data set that
-    repeats without end, or has no batch.
+    **Raises** ``ImportError`` without Grain; ``TypeError`` for what is none of these; ``ValueError`` for a data set
+    that repeats without end, or has no batch.
 
     Example:
         >>> import grain  # doctest: +SKIP
@@ -83,5 +83,3 @@ def _check(grain: Any, data: Any) -> None:
     if isinstance(data, grain.MapDataset) and not 0 < len(data) < 2**48:
         needs = "the data set must end after one epoch, which fit counts, and have a batch"
         raise bad_value("from_grain", needs, f"{len(data)} batches", "Did you mean it without .repeat()?")
-
-

@@ -1,4 +1,4 @@
-"""What a value that is not finite likely comes from: a line for a reader, from what a layer does and what went into it."""
+"""What a value that is not finite likely comes from: a line, from what a layer does and what went into it."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -36,9 +36,7 @@ class Range(NamedTuple):
         return f"{self.text} from {self.low:.4g} to {self.high:.4g}{zeros}"
 
 
-def primitives_of(
-    function: Callable[..., Any], place: Place, places: Sequence[Place], *args: Any
-) -> frozenset[str]:
+def primitives_of(function: Callable[..., Any], place: Place, places: Sequence[Place], *args: Any) -> frozenset[str]:
     """The names of the primitives that a place's own program is made of."""
     paths = {other.path for other in places}
     found = _equations(jax.make_jaxpr(function)(*args).jaxpr, ())
@@ -54,41 +52,41 @@ def _equations(program: Any, outer: Names) -> Iterator[tuple[Names, str]]:
             yield from _equations(body, names)
 
 
-def output_cause(place: Place, params: Any, seen: Range, used: frozenset[str]) -> str:
-    """Why a layer's output is not finite, though its input and its parameters are."""
+def output_cause(place: Place, params: Any, seen: Range, used: frozenset[str], nan: bool, inf: bool) -> str:
+    """Why a layer's output is not finite, though its input and its parameters are; whether it is nan, or inf."""
     rows = _table_rows(place, params)
     if rows is not None and not seen.largest and (seen.low < 0 or seen.high >= rows):
         return f"an id out of the table: ids from {seen.low:.0f} to {seen.high:.0f} for the rows 0 to {rows - 1}"
     exponent = math.log(seen.largest) if seen.largest else math.inf
     causes = [
         (
-            "log" in used and seen.low <= 0,
+            "log" in used and (nan and seen.low < 0 or inf and bool(seen.zeros)),
             "the logarithm of 0 or of a negative number: add a small constant, or use a log_softmax or log1p",
         ),
         ("log1p" in used and seen.low <= -1, "the logarithm of 1 + x for x of −1 or less"),
-        ("sqrt" in used and seen.low < 0, "the root of a negative number"),
+        ("sqrt" in used and nan and seen.low < 0, "the root of a negative number"),
         ("rsqrt" in used and seen.low <= 0 and seen.low == seen.high, "one over the root of a variance of 0"),
         (
-            bool({"exp", "exp2", "expm1"} & used) and seen.high > exponent,
+            bool({"exp", "exp2", "expm1"} & used) and inf and seen.high > exponent,
             f"the exponential of x overflows above {exponent:.4g}: subtract the maximum first, as softmax does",
         ),
-        ("div" in used and bool(seen.zeros), "a division by zero"),
-        (bool({"pow", "integer_pow"} & used) and bool(seen.zeros), "a negative power of 0"),
         (
             _size(seen) > math.sqrt(seen.largest or math.inf) / 1e3,
             f"an overflow: products of such numbers pass {seen.largest:.4g}, the largest of their type",
         ),
-        (bool(used & {"pow"}) and seen.low < 0, "a broken power of a negative number"),
+        ("div" in used and bool(seen.zeros), "a division by zero"),
+        ("pow" in used and nan and seen.low < 0, "a broken power of a negative number"),
+        (bool({"pow", "integer_pow"} & used) and bool(seen.zeros), "a negative power of 0"),
     ]
     return next((text for holds, text in causes if holds), "the layer's own arithmetic, on a finite input")
 
 
-def gradient_cause(place: Place, params: Any, seen: Range, used: frozenset[str]) -> str:
+def gradient_cause(place: Place, params: Any, seen: Range, used: frozenset[str], nan: bool, inf: bool) -> str:
     """Why a layer's derivative turns a finite gradient into one that is not."""
     causes = [
         (
             "sqrt" in used and bool(seen.zeros or seen.low == seen.high),
-            "the derivative of a root (so of a norm or a standard deviation) at 0 is infinite: add a small constant first",
+            "the derivative of a root (so of a norm or a deviation) at 0 is infinite: add a small constant first",
         ),
         (bool({"log", "div", "rsqrt", "pow"} & used) and bool(seen.zeros), "a derivative at 0, where it is infinite"),
         (
@@ -100,7 +98,9 @@ def gradient_cause(place: Place, params: Any, seen: Range, used: frozenset[str])
             "a derivative near a place where it is infinite: a root, a logarithm or a quotient of 0 within",
         ),
     ]
-    return next((text for holds, text in causes if holds), "an overflow on the way back: a loss or a gradient too large")
+    return next(
+        (text for holds, text in causes if holds), "an overflow on the way back: a loss or a gradient too large"
+    )
 
 
 def _size(seen: Range) -> float:

@@ -13,8 +13,8 @@ import jax
 class Device:
     """One device of this process or of another.
 
-    **Fields** ``id``, ``platform`` (``cpu``, ``gpu``, ``tpu``), ``kind``, ``process``; ``memory``, ``used``: bytes, None
-    where the device does not say.
+    **Fields** ``id``, ``platform`` (``cpu``, ``gpu``, ``tpu``), ``kind``, ``process``; ``memory``, ``used``: bytes,
+    None where the device does not say.
     """
 
     id: int
@@ -29,8 +29,8 @@ class Device:
 class Devices:
     """What is there; printed, it is a text.
 
-    **Fields** ``devices``; ``process``, ``processes``: this one's number, and how many there are; ``cores``, ``memory``:
-    those of the machine, in cores that this process may use and in bytes; ``versions``: by package.
+    **Fields** ``devices``; ``process``, ``processes``: this one's number, and how many there are; ``cores``,
+    ``memory``: those of the machine, in cores that this process may use and in bytes; ``versions``: by package.
     """
 
     devices: tuple[Device, ...]

@@ -12,7 +12,6 @@ from jaxdl.inspect.layout import Box, Frame, Joint, Line, Piece, around, beside,
 from jaxdl.inspect.places import find_parts
 from jaxdl.inspect.plots import INK, new_figure, saved
 
-WRAPPERS = ("remat", "tie", "lora", "weight_norm", "spectral_norm")
 _COLOURS = {
     "linear": "#dcecd9",
     "embedding": "#dcecd9",
@@ -32,9 +31,9 @@ def graph(model: LayerLike, x: Any, path: str | os.PathLike[str] | None = None) 
     """A picture of a model for inputs like ``x``: boxes for layers, arrows for what runs between them, frames for what
     is nested; a matplotlib ``Figure``.
 
-    A ``residual`` has a line around it that is added, a ``branch`` its layers side by side, a ``repeat`` a frame with the
-    number of its members, and each layer its path's last name, its call and the shape of its output. What a combinator
-    of one's own does with its layers is drawn as one after the other.
+    A ``residual`` has a line around it that is added, a ``branch`` its layers side by side, a ``repeat`` a frame with
+    the number of its members, and each layer its path's last name, its call and the shape of its output. What a
+    combinator of one's own does with its layers is drawn as one after the other.
 
     **Args** ``x``: an array or spec, or a pytree of them; ``path``: where to save the picture, if anywhere (``.png``,
     ``.svg`` or ``.pdf``).
@@ -45,7 +44,7 @@ def graph(model: LayerLike, x: Any, path: str | os.PathLike[str] | None = None) 
         >>> import jax, jax.numpy as jnp, jaxdl as dl
         >>> model = dl.sequential(dl.layers.dense(4), dl.residual(dl.layers.dense(4), jnp.tanh))
         >>> figure = graph(model, jnp.ones((2, 3)))
-        >>> [text.get_text() for text in figure.axes[0].texts][:4]
+        >>> [text.get_text() for text in figure.axes[0].texts if text.get_text()][:4]
         ['input  float32[2,3]', 'dense(features=4)', 'float32[2,4]', 'residual']
     """
     parts = find_parts(model, x)
@@ -100,20 +99,27 @@ def _tree(model: LayerLike, parts: Sequence[Part]) -> _Node:
 def _piece(node: _Node, top: bool = False) -> Piece:
     if node.part is not None and not node.inside:
         return box(_title(node), _output(node.part), _family(node.layer))
-    title = _frame_title(node)
-    if node.kind in WRAPPERS and len(node.inside) == 1:
-        return around(_piece(node.inside[0]), title)
+    titles = [_frame_title(node)]
+    # Wrappers and stacks have the path of what they hold: one frame says both.
+    while len(node.inside) == 1 and node.inside[0].path == node.path and node.inside[0].inside:
+        node = node.inside[0]
+        titles.append(_frame_title(node, named=False))
+    kept = [title for title in titles if title != "sequential"]
+    return around(_flow(node), ", ".join(kept or titles)) if kept or not top else _flow(node)
+
+
+def _flow(node: _Node) -> Piece:
+    """What is in the frame."""
     inside = [_piece(child) for child in node.inside]
     if node.kind == "residual":
         aside = [piece for piece, child in zip(inside, node.inside, strict=True) if child.name == "shortcut"]
         branch = [piece for piece, child in zip(inside, node.inside, strict=True) if child.name != "shortcut"]
-        return around(skipping(chain(branch), aside[0] if aside else None), title)
+        return skipping(chain(branch), aside[0] if aside else None)
     if node.kind in ("branch", "parallel", "mixture_of_experts") and inside:
-        return around(beside(inside, _joint(node)), title)
+        return beside(inside, _joint(node))
     if node.kind in ("transformer_block", "transformer_decoder_block"):
-        return around(chain(_branches(node)), title)
-    flow = chain(inside)
-    return flow if top and node.kind == "sequential" else around(flow, title)
+        return chain(_branches(node))
+    return chain(inside)
 
 
 def _branches(node: _Node) -> list[Piece]:
@@ -132,12 +138,12 @@ def _branches(node: _Node) -> list[Piece]:
 
 def _title(node: _Node) -> str:
     call = repr(node.layer)
-    call = call if "\n" not in call and len(call) <= 48 else f"{kind_of(node.layer)}(…)"
+    call = call if "\n" not in call and len(call) <= 60 else f"{kind_of(node.layer)}(…)"
     own = node.name and node.name.rstrip("0123456789").rstrip("_") != kind_of(node.layer)
     return f"{node.name}: {call}" if own and node.name != call else call
 
 
-def _frame_title(node: _Node) -> str:
+def _frame_title(node: _Node, named: bool = True) -> str:
     arguments = dict(getattr(node.layer, "args", ()))
     title = node.kind
     if node.kind in ("repeat", "vmapped"):
@@ -146,7 +152,7 @@ def _frame_title(node: _Node) -> str:
         title = "tie " + ", ".join(f"{tied} = {_owner(source)}" for tied, source in arguments["ties"].items())
     elif node.kind == "lora":
         title = f"lora, rank {arguments['rank']}"
-    own = node.name and node.kind not in WRAPPERS and node.name.rstrip("0123456789").rstrip("_") != node.kind
+    own = named and node.name and node.name.rstrip("0123456789").rstrip("_") != node.kind
     return f"{node.name}: {title}" if own else title
 
 
@@ -195,13 +201,21 @@ def _draw(axes: Any, mark: Any) -> None:
             facecolor="none", edgecolor="#bbbbbb", linewidth=0.8, linestyle=(0, (4, 2)), zorder=1,
         )  # fmt: skip
         axes.add_patch(shape)
-        axes.text(mark.x + 0.08, mark.y + 0.12, mark.title, ha="left", va="center", fontsize=6.5, color="#777777", zorder=4)
+        behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+        where = {"ha": "left", "va": "center", "fontsize": 6.5, "color": "#777777", "zorder": 4, "bbox": behind}
+        axes.text(mark.x + 0.08, mark.y + 0.12, mark.title, **where)
     elif isinstance(mark, Joint):
-        axes.add_patch(patches.Circle((mark.x, mark.y), 0.1, facecolor="white", edgecolor="#888888", linewidth=0.8, zorder=3))
+        round_one = {"facecolor": "white", "edgecolor": "#888888", "linewidth": 0.8, "zorder": 3}
+        axes.add_patch(patches.Circle((mark.x, mark.y), 0.1, **round_one))
         axes.text(mark.x, mark.y, mark.text, ha="center", va="center", fontsize=8, color=INK, zorder=4)
     elif isinstance(mark, Line):
         axes.plot(mark.x, mark.y, color="#888888", linewidth=0.9, zorder=2, solid_joinstyle="round")
         if mark.arrow:
             ends = list(zip(mark.x, mark.y, strict=True))[-2:]
-            style = {"arrowstyle": "-|>,head_length=0.3,head_width=0.15", "color": "#888888", "shrinkA": 0, "shrinkB": 0}
+            style = {
+                "arrowstyle": "-|>,head_length=0.3,head_width=0.15",
+                "color": "#888888",
+                "shrinkA": 0,
+                "shrinkB": 0,
+            }
             axes.annotate("", ends[1], ends[0], arrowprops={**style, "linewidth": 0.9}, zorder=2)

@@ -25,8 +25,8 @@ def intermediates(
 
     A combinator comes after its layers, and the model itself, under the path ``""``, last. The parts of a ``repeat`` or
     a ``vmapped`` have one value for each member, stacked along a leading axis; the output of one whole member has the
-    stack's path and ``[:]``, so that ``"blocks[:]"`` is what runs through a deep stack, ``(n, batch, …)``. A wrapper and
-    the layer inside have one path and one output.
+    stack's path and ``[:]``, so that ``"blocks[:]"`` is what runs through a deep stack, ``(n, batch, …)``. A wrapper
+    and the layer inside have one path and one output.
 
     It is a function like any other, for ``jit``, ``grad`` and ``vmap`` (which sort what they give by name, as all
     dicts); the model computes what it always does.

@@ -23,10 +23,10 @@ from jaxdl.train.step import supervised
 class Nonfinite:
     """What :func:`locate_nonfinite` found; false where everything is finite.
 
-    **Fields** ``what``: ``"batch"``, ``"parameter"``, ``"state"``, ``"output"``, ``"loss"`` or ``"gradient"``, None where
-    all is finite; ``path``: of the layer, of the parameter, or within the batch; ``member``: the layer's number in each
-    stack around it; ``kind``: of the layer; ``nan``, ``inf``, ``size``: how many entries are nan and inf, of how many;
-    ``input``: the range of what went into the layer; ``cause``: a likely one, in a line.
+    **Fields** ``what``: ``"batch"``, ``"parameter"``, ``"state"``, ``"output"``, ``"loss"`` or ``"gradient"``, None
+    where all is finite; ``path``: of the layer, of the parameter, or within the batch; ``member``: the layer's number
+    in each stack around it; ``kind``: of the layer; ``nan``, ``inf``, ``size``: how many entries are nan and inf, of
+    how many; ``input``: the range of what went into the layer; ``cause``: a likely one, in a line.
     """
 
     what: str | None = None
@@ -114,7 +114,7 @@ _GIVEN = {
 }
 
 
-def _counts(leaf: Any) -> dict[str, int]:
+def _counts(leaf: Any) -> dict[str, Any]:
     """How many entries are nan and inf, of how many; nothing where all are finite."""
     if not is_floating(leaf):
         return {}
@@ -151,7 +151,7 @@ def _bad(row: np.ndarray) -> bool:
     return bool(row[0] or row[1])
 
 
-def _counted(row: np.ndarray) -> dict[str, int]:
+def _counted(row: np.ndarray) -> dict[str, Any]:
     return {"nan": int(row[0]), "inf": int(row[1]), "size": int(row[2])}
 
 
@@ -193,7 +193,7 @@ class _Search:
         inside = self.seen[place.name]["input"][member]
         shown = Range.of(spec, len(member), inside)
         used = primitives_of(lambda *args: self.run(*args)[0], place, self.places, self.params, self.batch)
-        likely = cause(place, self.params, shown, used)
+        likely = cause(place, self.params, shown, used, *map(bool, row[:2]))
         return Nonfinite(what, place.path, member, kind_of(place.layer), **_counted(row), input=shown, cause=likely)
 
     def gradients(self, loss: Callable[[Any, Any], Any]) -> Nonfinite:

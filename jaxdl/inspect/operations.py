@@ -29,11 +29,12 @@ class Operations(NamedTuple):
 def count_operations(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Operations:
     """The operations of ``function(*args, **kwargs)``, counted in its program; nothing is computed.
 
-    A product of matrices ``(m, k) (k, n)`` has ``2 m k n`` operations, a convolution 2 for each entry of the kernel that
-    meets an output (also in the padding), a reduction or a window one for each entry that goes in, a Fourier transform ``5 n log₂ n``, and
-    every other arithmetic function of floats, ``exp`` as well as ``+``, one for each entry that comes out. Comparisons,
-    choices, copies and integers count nothing. A scan counts as often as it is long, and of the branches of a ``cond``
-    the costliest. ``XLA`` may do less: it fuses, folds constants and drops what is not needed.
+    A product of matrices ``(m, k) (k, n)`` has ``2 m k n`` operations, a convolution 2 for each entry of the kernel
+    that meets an output (also in the padding), a reduction or a window one for each entry that goes in, a Fourier
+    transform ``5 n log₂ n``, and every other arithmetic function of floats, ``exp`` as well as ``+``, one for each
+    entry that comes out. Comparisons, choices, copies and integers count nothing. A scan counts as often as it is long,
+    and of the branches of a ``cond`` the costliest. ``XLA`` may do less: it fuses, folds constants and drops what is
+    not needed.
 
     **Args** ``args``: arrays or specs, or pytrees of them.
 
@@ -127,7 +128,7 @@ def _count(program: Any, outer: Names, times: int, counts: dict[Names, Operation
 def _alone(equation: Any) -> Operations:
     name = equation.primitive.name
     moved = 0 if name in _FREE else sum(_bytes(value.aval) for value in (*equation.invars, *equation.outvars))
-    out = equation.outvars[0].aval if equation.outvars else None
+    out: Any = equation.outvars[0].aval if equation.outvars else None
     if not hasattr(out, "dtype") or not jnp.issubdtype(out.dtype, jnp.inexact):
         return Operations(0, moved)
     rule = _RULES.get(name)
@@ -189,14 +190,17 @@ def _solve(equation: Any) -> int:
     return _size(equation.invars[1]) * equation.invars[0].aval.shape[-1]
 
 
-_ELEMENTWISE = """
-    add sub mul div rem max min neg abs sign floor ceil round clamp nextafter add_any square sqrt rsqrt cbrt pow
-    integer_pow exp exp2 expm1 log log1p logistic tanh sinh cosh tan sin cos asin acos atan atan2 asinh acosh atanh
-    erf erfc erf_inv lgamma digamma igamma igammac regularized_incomplete_beta bessel_i0e bessel_i1e
-""".split()
-_REDUCTIONS = """
-    reduce_sum reduce_max reduce_min reduce_prod cumsum cumprod cummax cummin cumlogsumexp
-""".split()
+_ELEMENTWISE = (
+    *("add", "add_any", "sub", "mul", "div", "rem", "max", "min", "neg", "abs", "sign", "square", "pow", "integer_pow"),
+    *("floor", "ceil", "round", "clamp", "nextafter", "sqrt", "rsqrt", "cbrt", "exp", "exp2", "expm1", "log", "log1p"),
+    *("logistic", "tanh", "sinh", "cosh", "tan", "sin", "cos", "asin", "acos", "atan", "atan2", "asinh", "acosh"),
+    *("atanh", "erf", "erfc", "erf_inv", "lgamma", "digamma", "igamma", "igammac", "regularized_incomplete_beta"),
+    *("bessel_i0e", "bessel_i1e"),
+)
+_REDUCTIONS = (
+    *("reduce_sum", "reduce_max", "reduce_min", "reduce_prod"),
+    *("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"),
+)
 _RULES: dict[str, Callable[[Any], int]] = {
     **dict.fromkeys(_ELEMENTWISE, _out),
     **dict.fromkeys(_REDUCTIONS, _in),

@@ -18,8 +18,8 @@ MEMBER = "[:]"
 class Place(NamedTuple):
     """One layer of a model, a combinator or a leaf. A wrapper and what it wraps have one path, and are one place.
 
-    **Fields** ``depth``: of how many stacks that have its path it is a member; ``stacks``: the number of members of each
-    stack around it, outermost first.
+    **Fields** ``depth``: of how many stacks that have its path it is a member; ``stacks``: the number of members of
+    each stack around it, outermost first.
     """
 
     path: str
@@ -115,7 +115,7 @@ def answers(state: Any, places: Sequence[Place]) -> dict[str, dict[str, Any]]:
         return here.get(WATCH * (place.depth + 1))
 
     found = {place.name: at(place) for place in places}
-    return {name: seen for name, seen in found.items() if seen is not None and "output" in seen}
+    return {name: seen for name, seen in found.items() if seen is not None and seen["output"] is not None}
 
 
 def without_answers(state: Any) -> Any:

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.core import describe
@@ -27,7 +28,9 @@ class Changes(tuple[Change, ...]):
     __slots__ = ()
 
     def __str__(self) -> str:
-        alike = "nothing that a program depends on: it was another function (a new lambda or partial), or a setting of JAX"
+        alike = (
+            "nothing that a program depends on: it was another function (a new lambda or partial), or a setting of JAX"
+        )
         return "\n".join(map(str, self)) or alike
 
 
@@ -42,7 +45,8 @@ def why_recompiled(before: Any, after: Any) -> Changes:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> print(why_recompiled({"x": jnp.ones((32, 3)), "rate": 0.1}, {"x": jnp.ones((7, 3)), "rate": jnp.float32(0.1)}))
+        >>> whole = {"x": jnp.ones((32, 3)), "rate": 0.1}
+        >>> print(why_recompiled(whole, {"x": jnp.ones((7, 3)), "rate": jnp.float32(0.1)}))
         ['rate']: type was a Python float (weak float32), is float32[]
         ['x']: shape was float32[32,3], is float32[7,3]
     """
@@ -58,7 +62,7 @@ def why_recompiled(before: Any, after: Any) -> Changes:
         if what is not None:
             shown = "text" if what in ("shape", "dtype", "type") else what
             changes.append(Change(path, what, *(str(side[shown]) for side in sides)))
-    structures = [jax.tree.structure(tree, is_leaf=_is_none) for tree in trees]
+    structures: list[Any] = [jax.tree.structure(tree, is_leaf=_is_none) for tree in trees]
     if not changes and structures[0] != structures[1]:
         changes.append(Change("", "structure", *map(str, structures)))
     return Changes(changes)
@@ -83,7 +87,7 @@ def _seen(leaves: dict[str, Any], path: str) -> Any:
     leaf = leaves[path]
     if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
         return _of_no_array(leaf)
-    extended = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended)
+    extended = jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
     dtype = leaf.dtype if extended else jax.dtypes.canonicalize_dtype(leaf.dtype)
     weak = bool(getattr(leaf, "weak_type", False))
     committed = getattr(leaf, "committed", False) or isinstance(leaf, jax.ShapeDtypeStruct)

@@ -18,8 +18,8 @@ from jaxdl.inspect.page import table_page
 class Line:
     """One leaf layer of a summary.
 
-    **Fields** ``path``, ``layer`` (its call), ``output`` (of one member, where it stands in a stack), ``parameters`` and
-    ``state`` (numbers in all members), ``flops`` of its forward pass, ``parameter_bytes``, ``output_bytes`` (in all
+    **Fields** ``path``, ``layer`` (its call), ``output`` (of one member, where it stands in a stack), ``parameters``
+    and ``state`` (numbers in all members), ``flops`` of its forward pass, ``parameter_bytes``, ``output_bytes`` (in all
     members), ``notes``: ``repeat × n``, ``vmapped × n``, ``remat``, ``tied …``, ``lora …``, ``frozen``.
     """
 
@@ -67,12 +67,12 @@ def summary(
     """A table of a model for inputs like ``x``: each layer's path, call, output, parameters and operations.
 
     Nothing is computed: shapes come from ``jax.eval_shape``, and the floating-point operations of the forward pass from
-    the program (see :func:`jaxdl.inspect.count_operations`). It is a ``str``; ``.lines`` has the figures, and a notebook
-    shows them, with the bytes of parameters and outputs, as a table (``.html()``).
+    the program (see :func:`jaxdl.inspect.count_operations`). It is a ``str``; ``.lines`` has the figures, and a
+    notebook shows them, with the bytes of parameters and outputs, as a table (``.html()``).
 
     **Args** ``x``: an array or spec, or a pytree of them; ``width``: of the text, in characters. ``frozen``: globs of
-    parameters, as :func:`jaxdl.freeze` takes them, to be marked and counted. ``compiled``: compile the forward pass, and
-    say how much memory its program takes.
+    parameters, as :func:`jaxdl.freeze` takes them, to be marked and counted. ``compiled``: compile the forward pass,
+    and say how much memory its program takes.
 
     **Raises** ``ValueError`` for a glob that matches no parameter.
 
