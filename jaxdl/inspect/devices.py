@@ -1,6 +1,6 @@
 """What the machine offers, and with which versions."""
 
-import importlib.metadata
+import importlib
 import os
 import platform
 from collections.abc import Iterator
@@ -74,7 +74,7 @@ def devices() -> Devices:
     """
     found = tuple(map(_described, jax.devices()))
     names = ("jaxdl", "jax", "jaxlib", "flax", "optax", "numpy")
-    versions = {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
+    versions = {"python": platform.python_version()} | {name: importlib.import_module(name).__version__ for name in names}
     return Devices(found, jax.process_index(), jax.process_count(), _cores(), _memory(), versions)
 
 
