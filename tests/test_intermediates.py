@@ -85,11 +85,9 @@ def by_hand(params, x):
         down = dense(p["mlp"]["dense_1"], jnp.tanh(up))
         x = x + down
         members.append([norm, up, jnp.tanh(up), down, down, x])
-    names = ["layer_norm", "mlp/dense", "mlp/tanh", "mlp/dense_1", "mlp"]
-    found |= {
-        f"blocks/{name}": jnp.stack(column) for name, column in zip(names, zip(*members, strict=True), strict=True)
-    }
-    found |= {"blocks[:]": jnp.stack([member[-1] for member in members]), "blocks": x}
+    names = [f"blocks/{name}" for name in ("layer_norm", "mlp/dense", "mlp/tanh", "mlp/dense_1", "mlp")]
+    columns = map(jnp.stack, zip(*members, strict=True))
+    found |= dict(zip([*names, "blocks[:]"], columns, strict=True)) | {"blocks": x}
     found |= {f"branch/{name}": dense(params["branch"][name], x) for name in ("one", "two")}
     x = found["branch"] = jnp.concatenate([found["branch/one"], found["branch/two"]], -1)
     heads = jax.vmap(dense, (0, None))(params["heads"], x)
