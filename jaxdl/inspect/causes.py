@@ -60,7 +60,7 @@ def output_cause(place: Place, params: Any, seen: Range, used: frozenset[str], n
     exponent = math.log(seen.largest) if seen.largest else math.inf
     causes = [
         (
-            "log" in used and (nan and seen.low < 0 or inf and bool(seen.zeros)),
+            "log" in used and ((nan and seen.low < 0) or (inf and bool(seen.zeros))),
             "the logarithm of 0 or of a negative number: add a small constant, or use a log_softmax or log1p",
         ),
         ("log1p" in used and seen.low <= -1, "the logarithm of 1 + x for x of −1 or less"),

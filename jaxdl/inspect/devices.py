@@ -74,7 +74,9 @@ def devices() -> Devices:
     """
     found = tuple(map(_described, jax.devices()))
     names = ("jaxdl", "jax", "jaxlib", "flax", "optax", "numpy")
-    versions = {"python": platform.python_version()} | {name: importlib.import_module(name).__version__ for name in names}
+    versions = {"python": platform.python_version()} | {
+        name: importlib.import_module(name).__version__ for name in names
+    }
     return Devices(found, jax.process_index(), jax.process_count(), _cores(), _memory(), versions)
 
 
