@@ -14,9 +14,9 @@ from benchmark_sizes import TINY
 from benchmarks.peers import PEERS, LeftOutError, Session, open_session
 
 RANDOM = [name for name, workload in TINY.items() if workload.random]
-OTHERS = [peer for peer in PEERS if not peer.startswith("torch")]
+OTHERS = [peer for peer in PEERS if not peer.startswith("torch") and peer != "keras_scan"]
 
-SECOND_BIASES = {"torch", "torch_compile", "nnx", "keras", "keras_scan"}
+SECOND_BIASES = {"nnx", "keras"}
 """Peers whose GRU has a second bias in the gates r and z: it trains as well, so that they move twice as fast."""
 
 
@@ -56,7 +56,7 @@ def test_peers_agree(peer: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("peer", ["torch", "nnx", "equinox", "keras", "keras_scan"])
-@pytest.mark.parametrize("name", ["cnn", "gpt_dropout", "unet"])
+@pytest.mark.parametrize("name", ["cnn", "gpt_dropout"])
 def test_peers_train_and_predict(peer: str, name: str) -> None:
     trained = session(peer, name)
     means: list[float] = []
@@ -73,7 +73,7 @@ def test_peers_train_and_predict(peer: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("peer", ["torch", "nnx", "equinox", "keras"])
-@pytest.mark.parametrize("name", ["mlp", "deep", "gpt"])
+@pytest.mark.parametrize("name", ["deep", "simple_rnn"])
 def test_peers_compute_in_bfloat16(peer: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     outputs, losses = by_torch(name)
     monkeypatch.setenv("JAXDL_BENCH_DTYPE", "bfloat16")

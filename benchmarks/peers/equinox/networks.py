@@ -85,8 +85,8 @@ class DeepCNN(Network):
     def __call__(self, x: jax.Array, state: eqx.nn.State, key: Key) -> Answer:
         for i in range(len(self.strides)):
             end = f"_{i}" if i else ""
-            x, state = self.layers[f"batch_norm{end}"](self.layers[f"conv{end}"](x), state)
-            x = jax.nn.relu(x)
+            y, state = self.layers[f"batch_norm{end}"](self.layers[f"conv{end}"](x), state)
+            x = jax.nn.relu(y.astype(x.dtype))  # Its statistics are float32.
         return self.layers["dense"](x.mean((1, 2))), state
 
 

@@ -63,7 +63,7 @@ class RecurrentNet(nnx.Module):
     """Embedding, one recurrent layer, linear from its last output."""
 
     def __init__(self, model: Recurrent, options: Options):
-        self.cell = model.cell
+        self.cell, self.hidden = model.cell, model.hidden
         self.embedding = nnx.Embed(model.vocabulary, model.features, **options)
         form = {"simple_rnn": nnx.SimpleCell, "lstm": nnx.OptimizedLSTMCell, "gru": nnx.GRUCell}[model.cell]
         cell = form(model.features, model.hidden, **options)
@@ -73,7 +73,10 @@ class RecurrentNet(nnx.Module):
         self.dense = nnx.Linear(model.hidden, model.classes, **options)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self.dense(getattr(self, self.cell)(self.embedding(x))[:, -1])
+        x = self.embedding(x)
+        zeros = jnp.zeros((len(x), self.hidden), x.dtype)
+        start = (zeros, zeros) if self.cell == "lstm" else zeros
+        return self.dense(getattr(self, self.cell)(x, initial_carry=start)[:, -1])
 
 
 class MLPBranch(nnx.Module):
