@@ -544,3 +544,14 @@ def test_attention_differentiates_forwards_as_well():
     with jax.enable_x64(True):
         x = jnp.asarray(normal(1, 3, 2, 2))
         check_grads(jax.jit(partial(F.attention, causal=True)), (x, x, x), order=1, modes=["fwd"])
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_closed_derivative_equals_that_of_weights_that_pass_through_a_function(causal):
+    with jax.enable_x64(True):
+        arguments = normal(2, 5, 4, 3), normal(2, 5, 2, 3, seed=1), normal(2, 5, 2, 2, seed=2)
+        attend = partial(F.attention, causal=causal, lengths=jnp.array([5, 3]))
+        found, expected = outcome(attend, *arguments), outcome(partial(attend, drop=lambda w: w), *arguments)
+        for one, other in zip(found, expected, strict=True):
+            assert_close(one, other, 1e-12)
+        check_grads(jax.jit(attend), tuple(map(jnp.asarray, arguments)), order=2, modes=["rev"])

@@ -439,6 +439,13 @@ def test_large_vocabularies_are_not_spread_out():
         assert compared not in str(jax.make_jaxpr(loss)(spec, labels))
 
 
+def test_the_gradient_of_integer_labels_is_softmax_less_the_label_in_both_modes(x64):
+    logits, labels = 3 * jax.random.normal(jax.random.key(0), (2, 3, 5)), jnp.array([[0, 4, 2], [1, 1, 3]])
+    found = jax.grad(lambda z: losses.cross_entropy(z, labels).sum())(logits)
+    np.testing.assert_allclose(found, jax.nn.softmax(logits) - jax.nn.one_hot(labels, 5), atol=1e-12)
+    check_grads(jax.jit(partial(losses.cross_entropy, labels=labels)), (logits,), order=2, modes=["fwd", "rev"])
+
+
 # Options in fit
 
 

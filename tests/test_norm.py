@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.test_util import check_grads
 
 import jaxdl as dl
 from jaxdl import functional as F
@@ -234,3 +235,10 @@ def test_norms_refuse_integers():
     for function in (F.layer_norm, F.rms_norm, partial(F.group_norm, groups=2), F.instance_norm):
         with pytest.raises(TypeError, match=r"input must be a floating array; got int32\[2,3,4\]"):
             function(ints)
+
+
+@pytest.mark.parametrize("norm", [F.layer_norm, F.rms_norm])
+def test_the_closed_derivative_of_a_norm_is_right_in_both_modes_and_twice(norm):
+    with jax.enable_x64(True):
+        x, scale = jax.random.normal(jax.random.key(0), (3, 2, 5)), jnp.linspace(0.5, 2, 5)
+        check_grads(jax.jit(norm), (x, scale), order=2, modes=["fwd", "rev"])

@@ -81,14 +81,46 @@ def attention(
     scores = scores.reshape(batch, heads, time, keys)
     if bias is not None:
         scores = scores + jnp.where(bias != -jnp.inf, bias, 0).astype(dtype)
-    if visible is None:
-        weights = jax.nn.softmax(scores)
+    if drop is None:
+        y = _mixed(scores, visible, v)
     else:
-        weights = jnp.where(visible, jax.nn.softmax(jnp.where(visible, scores, jnp.finfo(dtype).min)), 0)
-    if drop is not None:
-        weights = drop(weights)
-    y = jnp.einsum("btk,bkf->btf", weights.astype(query.dtype).reshape(*q.shape[:2], keys), v)
+        y = _met(drop(_weights(scores, visible)), v)
     return y.reshape(batch, heads, time, out).swapaxes(1, 2).astype(query.dtype)
+
+
+def _weights(scores: jax.Array, visible: jax.Array | None) -> jax.Array:
+    """The softmax of the scores that are visible, zero elsewhere."""
+    if visible is None:
+        return jax.nn.softmax(scores)
+    return jnp.where(visible, jax.nn.softmax(jnp.where(visible, scores, jnp.finfo(scores.dtype).min)), 0)
+
+
+def _met(weights: jax.Array, v: jax.Array) -> jax.Array:
+    """Weights (batch, heads, time, keys) times the values (batch · kv_heads, keys, out)."""
+    rows = weights.size // max(v.shape[0] * v.shape[1], 1)
+    flat = weights.astype(v.dtype).reshape(v.shape[0], rows, v.shape[1])
+    return jnp.einsum("btk,bkf->btf", flat, v, preferred_element_type=weights.dtype)
+
+
+@jax.custom_jvp
+def _mixed(scores: jax.Array, visible: jax.Array | None, v: jax.Array) -> jax.Array:
+    """The values as the scores weigh them.
+
+    Its derivative takes the softmax's sum over the keys after the product, from the result: the gradient sums over
+    features then, which are fewer than keys, and goes through the weights once.
+    """
+    return _met(_weights(scores, visible), v)
+
+
+@_mixed.defjvp
+def _mixed_jvp(
+    primals: tuple[jax.Array, jax.Array | None, jax.Array], tangents: tuple[jax.Array, Any, jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    (scores, visible, v), (dscores, _, dv) = primals, tangents
+    weights = _weights(scores, visible)
+    y, change = _met(weights, v), weights * dscores
+    total = change.sum(-1).reshape(*y.shape[:2], 1)
+    return y, _met(change, v) - y * total + _met(weights, dv)
 
 
 def _visible(

@@ -1,12 +1,14 @@
 """Normalisation."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxdl.core.checks import floating, fraction, positive, positive_int
 from jaxdl.core.errors import bad_value
-from jaxdl.functional.moments import check_vectors, check_where, moments, normalised, widened
+from jaxdl.functional.moments import check_vectors, check_where, moments, normalised, standardised, widened
 from jaxdl.functional.shape import along_last
 
 
@@ -98,9 +100,7 @@ def layer_norm(
     check_channels("layer_norm", x)
     check_vectors("layer_norm", x, scale=scale, bias=bias)
     positive("layer_norm", "epsilon", epsilon)
-    wide = widened(x)
-    mean, var, _ = moments(wide, (x.ndim - 1,))
-    return normalised(wide, mean, var, scale, bias, epsilon).astype(x.dtype)
+    return _by_rows(x, scale, bias, epsilon, centred=True)
 
 
 def rms_norm(x: jax.Array, scale: jax.Array | None = None, *, epsilon: float = 1e-5) -> jax.Array:
@@ -123,9 +123,7 @@ def rms_norm(x: jax.Array, scale: jax.Array | None = None, *, epsilon: float = 1
     check_channels("rms_norm", x)
     check_vectors("rms_norm", x, scale=scale)
     positive("rms_norm", "epsilon", epsilon)
-    wide = widened(x)
-    square = jnp.square(wide).mean(-1, keepdims=True)
-    return normalised(wide, None, square, scale, None, epsilon).astype(x.dtype)
+    return _by_rows(x, scale, None, epsilon, centred=False)
 
 
 def group_norm(
@@ -207,6 +205,16 @@ def check_instance_norm(call: str, x: jax.Array) -> None:
     if len(x.shape) < 3:
         needs = "input must have a batch axis, spatial axes and a channel axis, (batch, *spatial, channels)"
         raise bad_value(call, needs, x, "Did you mean layer_norm?")
+
+
+def _by_rows(
+    x: jax.Array, scale: jax.Array | None, bias: jax.Array | None, epsilon: float, *, centred: bool
+) -> jax.Array:
+    """Each position normalised over its channels, all positions as the rows of one matrix."""
+    y = standardised(widened(x).reshape(math.prod(x.shape[:-1]), x.shape[-1]), epsilon, centred)
+    y = y if scale is None else y * scale[None]
+    y = y if bias is None else y + bias[None]
+    return y.reshape(x.shape).astype(x.dtype)
 
 
 def _group_norm(

@@ -106,7 +106,7 @@ def multi_head_attention(
             return dropped.apply({}, {}, weights, train=train, key=key)[0]
 
         read = how.keys_and_values(params, memory)
-        y = how.attend(params, target, *read, lengths=_lengths(memory), drop=drop)
+        y = how.attend(params, target, *read, lengths=_lengths(memory), drop=drop if train and dropout else None)
         return _like(target, y), state
 
     return init, apply, _decoding(how, ordered)

@@ -52,7 +52,7 @@ def cross_entropy(
             labels = (1 - label_smoothing) * labels + label_smoothing / logits.shape[-1]
         labels = labels if weights is None else labels * along_last(weights, labels.ndim)
         return optax.losses.safe_softmax_cross_entropy(logits, labels)
-    plain = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
+    plain = _surprise(logits, labels)
     sharp = plain if weights is None else plain * weights[labels]
     if not label_smoothing:
         return sharp
@@ -116,7 +116,7 @@ def focal(logits: jax.Array, labels: Any, *, gamma: float = 2.0, class_weights: 
     logits, labels = _wide_logits("focal", logits, labels)
     weights = None if class_weights is None else _last_axis("focal", "class_weights", class_weights, logits)
     if labels.shape != logits.shape:
-        loss = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
+        loss = _surprise(logits, labels)
         loss = loss * _doubt(-loss, gamma)
         return loss if weights is None else loss * weights[labels]
     shares = labels.astype(logits.dtype)
@@ -177,6 +177,30 @@ def _wide_logits(call: str, logits: jax.Array, labels: Any) -> tuple[jax.Array, 
     labels = as_array(labels)
     check_labels(call, logits, labels)
     return logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), labels
+
+
+@jax.custom_jvp
+def _surprise(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """``−log softmax(z)_y`` for integer labels.
+
+    Its derivative is ``softmax(z) − 1_y``, computed anew from the logits: beside them and their gradient, nothing of
+    their size lives. JAX's own keeps the exponentials and scatters into zeros.
+    """
+    return _log_sum(logits) - jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
+
+
+def _log_sum(logits: jax.Array) -> jax.Array:
+    return jax.nn.logsumexp(logits, axis=-1)
+
+
+@_surprise.defjvp
+def _surprise_jvp(primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, Any]) -> tuple[jax.Array, jax.Array]:
+    logits, labels = primals
+    total = _log_sum(logits)
+    classes = jnp.arange(logits.shape[-1], dtype=labels.dtype)
+    slope = jnp.exp(logits - total[..., None]) - (labels[..., None] == along_last(classes, logits.ndim))
+    value = total - jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
+    return value, (slope * tangents[0]).sum(-1)
 
 
 def _last_axis(call: str, name: str, weights: Any, logits: jax.Array) -> jax.Array:
