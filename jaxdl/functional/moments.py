@@ -84,8 +84,9 @@ def normalised(
 def standardised(wide: jax.Array, epsilon: float, centred: bool) -> jax.Array:
     """``(x − μ) / √(σ² + ε)`` over the last axis; not centred, ``x / √(mean(x²) + ε)``.
 
-    Its derivative is the closed form, from which the gradient follows by transposition: JAX's own goes through the mean
-    twice more, once for the variance, and keeps what this computes anew.
+    Its derivative is the closed form, from which the gradient follows by transposition. Of JAX's own, XLA on CPU fuses
+    that of each norm into those of all norms before it along a residual stream: up to 117 arithmetic instructions in
+    one fusion of a GPT of four layers, where this leaves 17.
     """
     return _standardised(wide, epsilon, centred)[0]
 
