@@ -10,9 +10,11 @@ import jax.numpy as jnp
 
 from jaxdl.core.checks import floating, positive_int
 from jaxdl.core.errors import bad_value, describe
-from jaxdl.functional.forms import LAX, LEADING_TAPS, PATCHES, SHIFTED, Plan, planned
+from jaxdl.functional.forms import LAX, LAX_BATCHED, LEADING_TAPS, PATCHES, Form, Plan, planned
 from jaxdl.functional.shape import along_last
+from jaxdl.functional.shifted import SCANNED, SHIFTED
 from jaxdl.functional.window import SLICES_LIMIT, Method, Padding, Sizes, Window, check_spatial, make_window
+from jaxdl.functional.winograd import WINOGRAD_2, WINOGRAD_4, tiles
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
@@ -22,22 +24,33 @@ PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 # groups, both gradients take lax 3 to 14 times as long as patches of each group do, and, where each input channel is
 # alone, 1.4 to 160 times as long as shifted inputs do. Forms of slices are for windows of not too many elements; where
 # windows lie apart, patches are a reshape.
-PATCHES_LIMIT_BYTES = 1 << 30
 
 
 def _plan(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> Plan:
     elsewhere = LAX if window.rank <= 3 else LEADING_TAPS  # cuDNN convolves at most three axes
     each_alone, many = groups > 1 and kernel.shape[-2] == 1, math.prod(window.size) > SLICES_LIMIT
+    if each_alone and math.prod(window.size[1:]) <= SLICES_LIMIT:
+        form = SCANNED if many else SHIFTED
+        return Plan(window, groups, form, form, elsewhere)
     if many and (each_alone or not window.apart):
         return Plan(window, groups, LAX, LAX, elsewhere)
-    if each_alone:
-        return Plan(window, groups, SHIFTED, SHIFTED, elsewhere)
-    positions = math.prod(window.positions(x.shape[1:-1]))
-    patches_bytes = x.shape[0] * positions * math.prod(window.size) * x.shape[-1] * x.dtype.itemsize
-    if patches_bytes > PATCHES_LIMIT_BYTES:
-        return Plan(window, groups, LAX, LAX, elsewhere)
-    alone = LAX if window.rank < 3 and groups == 1 else PATCHES
+    filtering = _filtering(window, groups, x, kernel)
+    if filtering is not None:
+        return Plan(window, groups, filtering, filtering, elsewhere)
+    alone = LAX_BATCHED if window.rank < 3 and groups == 1 else PATCHES
     return Plan(window, groups, alone, PATCHES, elsewhere)
+
+
+def _filtering(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> Form | None:
+    """Winograd's form, where it pays: enough channels, and enough tiles for the products with transformed kernels."""
+    fits = window.size == (3, 3) and window.strides == window.dilation == (1, 1) and groups == 1
+    fewest, most = sorted(kernel.shape[-2:])
+    if not fits or x.dtype != jnp.float32 or fewest < 64:
+        return None
+    for form, m in ((WINOGRAD_4, 4), (WINOGRAD_2, 2)):
+        if x.shape[0] * math.prod(tiles(m, window.positions(x.shape[1:-1]))) * 2 >= most:
+            return form
+    return None
 
 
 def conv(

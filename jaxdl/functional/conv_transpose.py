@@ -10,8 +10,8 @@ from jax import lax
 
 from jaxdl.core.checks import is_int, per_axis
 from jaxdl.core.errors import bad_value
-from jaxdl.functional.conv import PATCHES_LIMIT_BYTES, check_kernel
-from jaxdl.functional.forms import Form, Plan, by_group, planned, rows
+from jaxdl.functional.conv import check_kernel
+from jaxdl.functional.forms import PATCHES_BYTES, Form, Pair, Plan, by_group, by_images, planned, rows
 from jaxdl.functional.shape import along_last
 from jaxdl.functional.window import SLICES_LIMIT, Method, Padding, Sizes, Window, pad_amounts
 
@@ -75,10 +75,9 @@ def _plan(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> Plan:
     long as products do; the result itself is faster through lax in one and two dimensions, up to 10 times slower in
     three.
     """
-    stamps_bytes = math.prod(x.shape[:-1]) * math.prod(kernel.shape[:-2]) * kernel.shape[-1] * x.dtype.itemsize
     elsewhere = LAX if window.rank <= 3 else STAMPS  # cuDNN convolves at most three axes
     many = math.prod(window.size) > SLICES_LIMIT and not window.apart
-    if many or stamps_bytes > PATCHES_LIMIT_BYTES:
+    if many:
         return Plan(window, groups, LAX, LAX, elsewhere)
     on_cpu = LAX_FORWARD if window.rank < 3 and groups == 1 else STAMPS
     return Plan(window, groups, on_cpu, on_cpu, elsewhere)
@@ -147,6 +146,12 @@ def _lax_transpose(window: Window, groups: int, x: jax.Array, kernel: jax.Array)
     )
 
 
+def _images(window: Window, x: jax.Array, features: int) -> int:
+    """How many images to make stamps of at a time."""
+    stamps = math.prod(x.shape[1:-1]) * math.prod(window.size) * features
+    return max(1, PATCHES_BYTES // max(stamps * x.dtype.itemsize, 1))
+
+
 def _stamps(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """All stamps as one product, then each in its place; wide until they are summed."""
     wide = jnp.promote_types(x.dtype, jnp.float32)
@@ -157,9 +162,27 @@ def _stamps(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> jax
         stamps = rows(x) @ side.reshape(x.shape[-1], math.prod(side.shape[1:]))
         return window.fold(stamps.reshape(*x.shape[:-1], stamps.shape[-1]), spatial)
 
-    return by_group(one, groups, x.astype(wide), kernel.astype(wide)).astype(x.dtype)
+    def some(x: jax.Array) -> tuple[jax.Array, tuple[()]]:
+        return by_group(one, groups, x.astype(wide), kernel.astype(wide)).astype(x.dtype), ()
+
+    return by_images(some, _images(window, x, kernel.shape[-1]), x)[0]
+
+
+def _stamps_gradients(window: Window, groups: int, x: jax.Array, kernel: jax.Array, dy: jax.Array) -> Pair:
+    """The gradients of :func:`_stamps`: patches of ``dy`` times the kernel, and times the input."""
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+
+    def one(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> Pair:
+        side = kernel.swapaxes(-1, -2)
+        patches = rows(window.patches(dy))
+        dside = (patches.T @ rows(x)).reshape(side.shape)
+        return (patches @ rows(side)).reshape(x.shape), dside.swapaxes(-1, -2).astype(wide)
+
+    images = _images(window, x, kernel.shape[-1])
+    dx, dkernel = by_images(lambda x, dy: by_group(one, groups, x, kernel, dy), images, x, dy)
+    return dx, dkernel.astype(kernel.dtype)
 
 
 LAX = Form(_lax_transpose)
-STAMPS = Form(_stamps)
-LAX_FORWARD = Form(_lax_transpose, STAMPS.gradients)
+STAMPS = Form(_stamps, _stamps_gradients)
+LAX_FORWARD = Form(_lax_transpose, _stamps_gradients)

@@ -18,6 +18,9 @@ from jaxdl.functional.window import Window
 
 Pair = tuple[jax.Array, jax.Array]
 
+# How many bytes of patches are made at a time, so that they stay in a cache.
+PATCHES_BYTES = 8 << 20
+
 
 class Form(NamedTuple):
     """A way to compute ``y``, and the gradients to ``x`` and to the kernel: by JAX unless the form has its own."""
@@ -94,6 +97,28 @@ def by_group(function: Callable[..., Any], groups: int, *arrays: jax.Array) -> A
     return jax.tree.map(lambda y: y.reshape(*y.shape[:-2], groups * y.shape[-1]), results)
 
 
+def by_images(function: Callable[..., tuple[Any, Any]], images: int, *arrays: jax.Array) -> tuple[Any, Any]:
+    """``function(*arrays)``, so many images at a time: what it gives for each image, and the sums of what it adds up."""
+    count = arrays[0].shape[0]
+    rounds = -(-count // images)
+    if rounds <= 1:
+        return function(*arrays)
+    images = count // rounds
+    head = [array[: rounds * images].reshape(rounds, images, *array.shape[1:]) for array in arrays]
+    *_, sums = jax.eval_shape(function, *(part[0] for part in head))
+
+    def some(total: Any, parts: list[jax.Array]) -> tuple[Any, Any]:
+        each, part = function(*parts)
+        return jax.tree.map(jnp.add, total, part), each
+
+    total, each = lax.scan(some, jax.tree.map(lambda spec: jnp.zeros(spec.shape, spec.dtype), sums), head)
+    each = jax.tree.map(lambda y: y.reshape(rounds * images, *y.shape[2:]), each)
+    if rounds * images == count:
+        return each, total
+    rest, part = function(*(array[rounds * images :] for array in arrays))
+    return jax.tree.map(lambda *ys: jnp.concatenate(ys), each, rest), jax.tree.map(jnp.add, total, part)
+
+
 def rows(array: jax.Array) -> jax.Array:
     """All axes but the last as one."""
     return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
@@ -114,6 +139,28 @@ def lax_conv(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> ja
     )
 
 
+def lax_conv_batched(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """XLA's convolution, of which a vmapped one is no grouped one, which is slow, but batched products."""
+
+    @jax.custom_batching.custom_vmap
+    def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return lax_conv(window, groups, x, kernel)
+
+    @convolve.def_vmap
+    def many(size: int, batched: list[bool], x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, bool]:
+        if all(batched):
+            return jax.vmap(functools.partial(patches_conv, window, groups))(x, kernel), True
+        if batched[0]:
+            y = convolve(x.reshape(size * x.shape[1], *x.shape[2:]), kernel)
+            return y.reshape(*x.shape[:2], *y.shape[1:]), True
+        side = jnp.moveaxis(kernel, 0, -2)
+        y = convolve(x, side.reshape(*side.shape[:-2], size * side.shape[-1]))
+        return jnp.moveaxis(y.reshape(*y.shape[:-1], size, side.shape[-1]), -2, 0), True
+
+    result: jax.Array = convolve(x, kernel)
+    return result
+
+
 def leading_taps_conv(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """A sum over the taps of all spatial axes but the last three, of three-dimensional convolutions."""
     extra = window.rank - 3
@@ -130,6 +177,12 @@ def leading_taps_conv(window: Window, groups: int, x: jax.Array, kernel: jax.Arr
     return total.reshape(*places, *total.shape[1:]).astype(x.dtype)
 
 
+def _images(window: Window, x: jax.Array) -> int:
+    """How many images to make patches of at a time."""
+    positions = math.prod(window.positions(x.shape[1:-1]))
+    return max(1, PATCHES_BYTES // max(positions * math.prod(window.size) * x.shape[-1] * x.dtype.itemsize, 1))
+
+
 def patches_conv(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Patches times the kernel, a product in two dimensions."""
 
@@ -137,35 +190,24 @@ def patches_conv(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -
         patches = window.patches(x)
         return (rows(patches) @ rows(kernel)).reshape(*patches.shape[:-1], kernel.shape[-1])
 
-    return by_group(one, groups, x, kernel)
+    return by_images(lambda x: (by_group(one, groups, x, kernel), ()), _images(window, x), x)[0]
 
 
 def patches_gradients(window: Window, groups: int, x: jax.Array, kernel: jax.Array, dy: jax.Array) -> Pair:
     """The gradients of :func:`patches_conv`, what flows to one input from several places summed in wide numbers."""
+    wide = jnp.promote_types(x.dtype, jnp.float32)
 
     def one(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> Pair:
         patches = window.patches(x)
         dkernel = (rows(patches).T @ rows(dy)).reshape(kernel.shape)
         dpatches = (rows(dy) @ rows(kernel).T).reshape(patches.shape)
-        return window.fold(dpatches, x.shape[1:-1]), dkernel
+        return window.fold(dpatches, x.shape[1:-1]), dkernel.astype(wide)
 
-    return by_group(one, groups, x, kernel, dy)
-
-
-def shifted_conv(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """For one input channel a group: a sum over the taps of the shifted input times a row of the kernel."""
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    multiplier = kernel.shape[-1] // groups
-    taps = rows(kernel).reshape(math.prod(window.size), *(1,) * (window.rank + 1), groups, multiplier).astype(wide)
-
-    def part(met: jax.Array, row: jax.Array) -> jax.Array:
-        return met[..., None] * row
-
-    y = functools.reduce(jnp.add, map(part, window.taps(window.pad(x.astype(wide))), taps))
-    return y.reshape(*y.shape[:-2], groups * multiplier).astype(x.dtype)
+    dx, dkernel = by_images(lambda x, dy: by_group(one, groups, x, kernel, dy), _images(window, x), x, dy)
+    return dx, dkernel.astype(kernel.dtype)
 
 
 LAX = Form(lax_conv)
+LAX_BATCHED = Form(lax_conv_batched)  # not to be differentiated
 LEADING_TAPS = Form(leading_taps_conv)
 PATCHES = Form(patches_conv, patches_gradients)
-SHIFTED = Form(shifted_conv)

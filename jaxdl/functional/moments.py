@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -106,3 +107,38 @@ def _standardised_jvp(
     (dx,) = tangents
     dy = dx - y * (y * dx).mean(-1, keepdims=True)
     return y, factor * (dy - dx.mean(-1, keepdims=True) if centred else dy)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(4,))
+def batch_normalised(
+    wide: jax.Array, where: jax.Array | None, scale: jax.Array | None, bias: jax.Array | None, epsilon: float
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """:func:`normalised` by its own :func:`moments` over all axes but the last, and these.
+
+    Its derivative is written down: with ``x̂ = (x − μ) / √(σ² + ε)``, ``s = scale / √(σ² + ε)``, and means over the batch,
+    ``ẏ = s ẋ + (ḃias − s mean(ẋ)) + x̂ (ṡcale − s mean(x̂ ẋ))``. Transposed, this is two sums over ``dy`` and one more
+    pass; the derivative of the variance as JAX finds it takes twice the passes.
+    """
+    mean, var, count = moments(wide, tuple(range(wide.ndim - 1)), where)
+    return normalised(wide, mean, var, scale, bias, epsilon), mean, var, count
+
+
+@batch_normalised.defjvp
+def _batch_normalised_jvp(
+    epsilon: float, primals: tuple[Any, Any, Any, Any], tangents: tuple[Any, Any, Any, Any]
+) -> tuple[Any, Any]:
+    wide, where, scale, bias = primals
+    dwide, _, dscale, dbias = tangents
+    y, mean, var, count = batch_normalised(wide, where, scale, bias, epsilon)
+    deviation, factor = wide - mean, lax.rsqrt(var + epsilon)
+    slope = factor if scale is None else factor * along_last(scale, wide.ndim)
+
+    def average(array: jax.Array) -> jax.Array:
+        return array.sum(tuple(range(wide.ndim - 1)), keepdims=True) / jnp.maximum(count, 1)
+
+    dmean, along = average(dwide), average(deviation * factor * dwide)
+    lift, tilt = -slope * dmean, -slope * along
+    lift = lift if bias is None else lift + along_last(dbias, wide.ndim)
+    tilt = tilt if scale is None else tilt + along_last(dscale, wide.ndim)
+    dy = slope * dwide + lift + deviation * factor * tilt
+    return (y, mean, var, count), (dy, dmean, 2 * along / factor, jnp.zeros_like(count))

@@ -8,7 +8,15 @@ from jax import lax
 
 from jaxdl.core.checks import floating, fraction, positive, positive_int
 from jaxdl.core.errors import bad_value
-from jaxdl.functional.moments import check_vectors, check_where, moments, normalised, standardised, widened
+from jaxdl.functional.moments import (
+    batch_normalised,
+    check_vectors,
+    check_where,
+    moments,
+    normalised,
+    standardised,
+    widened,
+)
 from jaxdl.functional.shape import along_last
 
 
@@ -62,9 +70,8 @@ def batch_norm(
     fraction("batch_norm", "momentum", momentum)
     positive("batch_norm", "epsilon", epsilon)
     wide = widened(x, where)
-    centre, spread = (along_last(vector.astype(wide.dtype), x.ndim) for vector in (mean, var))
     if train and x.size:
-        centre, spread, count = moments(wide, tuple(range(x.ndim - 1)), where)
+        y, centre, spread, count = batch_normalised(wide, where, scale, bias, epsilon)
         mean, var = (
             jnp.where(count.reshape(1) > 0, momentum * old + (1 - momentum) * new, old).astype(old.dtype)
             for old, new in (
@@ -72,6 +79,8 @@ def batch_norm(
                 (var, lax.stop_gradient(spread).reshape(-1)),
             )
         )
+        return y.astype(x.dtype), mean, var
+    centre, spread = (along_last(vector.astype(wide.dtype), x.ndim) for vector in (mean, var))
     return normalised(wide, centre, spread, scale, bias, epsilon).astype(x.dtype), mean, var
 
 

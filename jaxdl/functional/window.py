@@ -103,7 +103,7 @@ class Window:
 
     def patches(self, x: jax.Array) -> jax.Array:
         """The inputs that the window meets at each position, ``(batch, *positions, taps · channels)``, tap by tap."""
-        if math.prod(self.size) <= SLICES_LIMIT:
+        if math.prod(self.size) <= SLICES_LIMIT and not self.apart:
             return jnp.concatenate(list(self.taps(self.pad(x))), axis=-1)
         met = self.within(self.pad(x))
         at, inside = range(1, 2 * self.rank, 2), range(2, 2 * self.rank + 1, 2)
@@ -113,11 +113,28 @@ class Window:
     def place(self, taps: Sequence[jax.Array], spatial: Sequence[int]) -> jax.Array:
         """The transpose of :meth:`taps` of the padded input: each input is the sum of its places.
 
-        The sum is of wide numbers where those of the taps are narrow.
+        The sum is of wide numbers where those of the taps are narrow. With strides, the inputs that lie a stride apart
+        (a phase) meet the same taps: each phase is a sum of its own, and none is spread out with gaps.
         """
         wide = jnp.promote_types(taps[0].dtype, jnp.float32)
-        spec = jax.ShapeDtypeStruct((taps[0].shape[0], *spatial, taps[0].shape[-1]), wide)
-        (x,) = jax.linear_transpose(lambda x: list(self.taps(self.pad(x))), spec)([tap.astype(wide) for tap in taps])
+        batch, *count, channels = taps[0].shape
+        blocks = [(reach - 1) // stride + n for reach, stride, n in zip(self.reach, self.strides, count, strict=True)]
+        nothing = jnp.zeros((batch, *blocks, channels), wide)
+        phases: dict[tuple[int, ...], jax.Array] = {}
+        for tap, met in zip(itertools.product(*map(range, self.size)), taps, strict=True):
+            at = [divmod(t * d, stride) for t, d, stride in zip(tap, self.dilation, self.strides, strict=True)]
+            config = [(first, n - first - m, 0) for (first, _), n, m in zip(at, blocks, count, strict=True)]
+            met = lax.pad(met.astype(wide), jnp.zeros((), wide), [(0, 0, 0), *config, (0, 0, 0)])
+            phase = tuple(rest for _, rest in at)
+            phases[phase] = phases[phase] + met if phase in phases else met
+        x = jnp.stack([phases.get(phase, nothing) for phase in itertools.product(*map(range, self.strides))])
+        x = x.reshape(*self.strides, *nothing.shape)
+        pairs = itertools.chain.from_iterable((self.rank + 1 + axis, axis) for axis in range(self.rank))
+        x = x.transpose(self.rank, *pairs, x.ndim - 1)
+        padded = [n * stride for n, stride in zip(blocks, self.strides, strict=True)]
+        sizes = zip(padded, spatial, self.padding, strict=True)
+        config = [(-low, size - n + low, 0) for n, size, (low, _) in sizes]
+        x = lax.pad(x.reshape(batch, *padded, channels), jnp.zeros((), wide), [(0, 0, 0), *config, (0, 0, 0)])
         return x.astype(taps[0].dtype)
 
     def fold(self, patches: jax.Array, spatial: Sequence[int]) -> jax.Array:
