@@ -137,14 +137,6 @@ def test_conv_vmaps_over_inputs_and_kernels_at_once():
     assert_close(found, np.stack(list(map(F.conv, x, kernels))), np.float32)
 
 
-def test_conv_whose_patches_would_not_fit_takes_the_plain_form(monkeypatch):
-    # The function hides the module of the same name.
-    monkeypatch.setattr(importlib.import_module("jaxdl.functional.conv"), "PATCHES_LIMIT_BYTES", 0)
-    x, kernel, bias = conv_arguments((1, 4, 4, 2), (2, 2, 2, 3), np.float32)
-    assert "custom_vjp" not in str(jax.make_jaxpr(F.conv)(x, kernel, bias))
-    assert_close(F.conv(x, kernel, bias), conv_loop(x, kernel, bias)[0], np.float32)
-
-
 def test_conv_has_forward_mode_through_lax():
     x, kernel, bias = conv_arguments((1, 5, 2), (2, 2, 3), np.float32)
     plain = partial(F.conv, method="lax")

@@ -13,6 +13,7 @@ from jax.test_util import check_grads
 import jaxdl as dl
 from jaxdl import functional as F
 from jaxdl import layers as L
+from jaxdl.functional.moments import moments, normalised
 
 KEY = jax.random.key(0)
 SHARE = {"float64": 1e-8, "float32": 1e-5, "bfloat16": 3e-2, "float16": 4e-3}
@@ -242,3 +243,44 @@ def test_the_closed_derivative_of_a_norm_is_right_in_both_modes_and_twice(norm):
     with jax.enable_x64(True):
         x, scale = jax.random.normal(jax.random.key(0), (3, 2, 5)), jnp.linspace(0.5, 2, 5)
         check_grads(jax.jit(norm), (x, scale), order=2, modes=["fwd", "rev"])
+
+
+BATCH_NORMS = {"vectors": (True, True), "scale": (True, False), "bias": (False, True), "neither": (False, False)}
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
+@pytest.mark.parametrize(("with_scale", "with_bias"), BATCH_NORMS.values(), ids=BATCH_NORMS)
+def test_the_written_derivative_of_batch_norm_is_the_one_that_jax_finds(x64, with_scale, with_bias, masked):
+    x = jnp.asarray(2 + 3 * normal((3, 4, 2, 5), 20))
+    scale, bias = (jnp.asarray(normal(5, n)) if there else None for n, there in ((21, with_scale), (22, with_bias)))
+    where = jnp.asarray(np.random.default_rng(23).uniform(size=(3, 4, 2, 1)) < 0.7) if masked else None
+    weights = jnp.asarray(normal(x.shape, 24)) * (1 if where is None else where)
+
+    def written(x, scale, bias):
+        y, _, _ = F.batch_norm(x, scale, bias, jnp.zeros(5), jnp.ones(5), train=True, where=where)
+        return jnp.sum(weights * y**2)
+
+    def found(x, scale, bias):
+        wide = x if where is None else jnp.where(where, x, 0)
+        mean, var, _ = moments(wide, (0, 1, 2), where)
+        return jnp.sum(weights * normalised(wide, mean, var, scale, bias, 1e-5) ** 2)
+
+    def derivatives(function):
+        def all_of_them(*arguments):
+            first = jax.grad(function, (0, 1, 2))
+            along = jax.tree.map(jnp.cos, arguments)
+            _, forward = jax.jvp(function, arguments, along)
+            return function(*arguments), first(*arguments), forward, jax.jvp(first, arguments, along)[1]
+
+        return jax.jit(all_of_them)(x, scale, bias)
+
+    for a, b in zip(*(jax.tree.leaves(derivatives(f)) for f in (written, found)), strict=True):
+        assert_close(a, b)
+
+
+def test_the_new_statistics_of_a_batch_norm_pass_nothing_back():
+    def statistics(x):
+        _, mean, var = F.batch_norm(x, None, None, jnp.zeros(2), jnp.ones(2), train=True)
+        return (mean + var).sum()
+
+    np.testing.assert_array_equal(jax.grad(statistics)(jnp.asarray(normal((4, 2), 25, np.float32))), np.zeros((4, 2)))

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import jax
 
-from benchmarks.lowerings import convolution, pooling, recurrent, transformer
+from benchmarks.lowerings import batch_norm, convolution, pooling, recurrent, transformer
 from benchmarks.lowerings.rounds import head
 from benchmarks.report import table
 
-FAMILIES = (convolution, pooling, recurrent, transformer)
+FAMILIES = (convolution, batch_norm, pooling, recurrent, transformer)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from benchmarks.lowerings.rounds import Round, beside, forward, gradients
 from jaxdl import functional as F
+from jaxdl.functional.window import Padding
 
 ROUNDS: dict[str, Round] = {
     "forward": forward,
@@ -27,13 +29,15 @@ class Shape(NamedTuple):
     window: int
     stride: int = 1
     groups: int = 1
+    padding: Padding = "VALID"
 
     def __str__(self) -> str:
         spatial = "×".join([str(self.side)] * self.rank)
         kernel = "×".join([str(self.window)] * self.rank)
         stride = f", stride {self.stride}" if self.stride > 1 else ""
         groups = f", {self.groups} groups" if self.groups > 1 else ""
-        return f"{self.batch} of {spatial}, {self.channels} → {self.features}, {kernel}{stride}{groups}"
+        padding = f", {self.padding}" if self.padding != "VALID" else ""
+        return f"{self.batch} of {spatial}, {self.channels} → {self.features}, {kernel}{stride}{groups}{padding}"
 
     def arguments(self) -> tuple[jax.Array, jax.Array]:
         """An input and a kernel."""
@@ -61,17 +65,31 @@ CONVOLUTIONS = (
     Shape(32, 2, 16, 64, 128, 3, 2),
     Shape(32, 2, 32, 64, 64, 3),
     Shape(8, 2, 8, 256, 256, 3),
+    Shape(1, 2, 32, 64, 64, 3, padding="SAME"),
+    Shape(32, 2, 16, 32, 32, 3, padding="SAME"),
+    Shape(8, 2, 4, 512, 512, 3, padding="SAME"),
+    Shape(64, 2, 32, 64, 64, 3, padding="SAME"),
+    Shape(64, 2, 32, 64, 128, 3, 2, padding="SAME"),
+    Shape(64, 2, 16, 128, 128, 3, padding="SAME"),
+    Shape(64, 2, 16, 128, 256, 3, 2, padding="SAME"),
+    Shape(64, 2, 8, 256, 256, 3, padding="SAME"),
+    Shape(64, 2, 8, 256, 512, 3, 2, padding="SAME"),
+    Shape(64, 2, 4, 512, 512, 3, padding="SAME"),
     Shape(4, 3, 16, 1, 16, 3),
     Shape(4, 3, 16, 16, 16, 3),
     Shape(32, 1, 100, 64, 64, 3, groups=64),
     Shape(32, 2, 14, 64, 64, 3, groups=64),
     Shape(32, 2, 14, 32, 64, 3, groups=32),
     Shape(8, 2, 28, 32, 32, 7, groups=32),
+    Shape(8, 2, 28, 32, 32, 13, groups=32),
+    Shape(4, 2, 56, 32, 32, 31, groups=32, padding="SAME"),
     Shape(16, 2, 14, 64, 64, 3, groups=8),
     Shape(16, 2, 14, 64, 64, 3, groups=2),
 )
 
 TRANSPOSED = (
+    Shape(16, 2, 16, 64, 32, 2, 2),
+    Shape(16, 2, 32, 32, 16, 2, 2),
     Shape(8, 1, 50, 64, 64, 4, 2),
     Shape(32, 2, 7, 64, 32, 4, 2),
     Shape(32, 2, 14, 32, 1, 4, 2),
@@ -84,7 +102,7 @@ TRANSPOSED = (
 def conv_rows(seconds: float) -> Iterator[list[str]]:
     """One row for each of the convolutions."""
     for shape in CONVOLUTIONS:
-        f = functools.partial(F.conv, strides=shape.stride, groups=shape.groups)
+        f = functools.partial(F.conv, strides=shape.stride, groups=shape.groups, padding=shape.padding)
         yield beside(str(shape), ROUNDS, f, functools.partial(f, method="lax"), shape.arguments(), seconds)
 
 
@@ -95,4 +113,17 @@ def conv_transpose_rows(seconds: float) -> Iterator[list[str]]:
         yield beside(str(shape), ROUNDS, f, functools.partial(f, method="lax"), shape.arguments(), seconds)
 
 
-TABLES = {"conv": (ROUNDS, conv_rows), "conv_transpose": (ROUNDS, conv_transpose_rows)}
+MEMBERS = {"input and kernel": (0, 0), "kernel": (None, 0)}
+
+
+def mapped_rows(seconds: float) -> Iterator[list[str]]:
+    """One row for each of some convolutions of 8 members at once, with inputs and kernels of their own, or kernels."""
+    for shape in (Shape(8, 2, 16, 16, 32, 3), Shape(8, 2, 28, 1, 32, 3), Shape(8, 2, 16, 64, 64, 3)):
+        for name, axes in MEMBERS.items():
+            x, kernel = shape.arguments()
+            arguments = [jnp.stack([a] * 8) if axis == 0 else a for a, axis in zip((x, kernel), axes, strict=True)]
+            fast, plain = (jax.vmap(functools.partial(F.conv, method=m), axes) for m in ("auto", "lax"))
+            yield beside(f"8 × ({shape}), each its {name}", ROUNDS, fast, plain, tuple(arguments), seconds)
+
+
+TABLES = {"conv_mapped": (ROUNDS, mapped_rows), "conv": (ROUNDS, conv_rows), "conv_transpose": (ROUNDS, conv_transpose_rows)}

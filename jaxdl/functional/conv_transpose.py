@@ -11,7 +11,7 @@ from jax import lax
 from jaxdl.core.checks import is_int, per_axis
 from jaxdl.core.errors import bad_value
 from jaxdl.functional.conv import check_kernel
-from jaxdl.functional.forms import PATCHES_BYTES, Form, Pair, Plan, by_group, by_images, planned, rows
+from jaxdl.functional.forms import CHUNK_BYTES, Form, Pair, Plan, by_group, by_images, planned, rows
 from jaxdl.functional.shape import along_last
 from jaxdl.functional.window import SLICES_LIMIT, Method, Padding, Sizes, Window, pad_amounts
 
@@ -72,15 +72,14 @@ def _plan(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> Plan:
     """The rule for the choice of form.
 
     On CPU, `python -m benchmarks.lowerings` prints a loop's round for each: both gradients took lax 5 to 25 times as
-    long as products do; the result itself is faster through lax in one and two dimensions, up to 10 times slower in
-    three.
+    long as products do; the result itself is as fast through lax in one and two dimensions, up to 10 times slower in
+    three, and slow where it is vmapped, as XLA sees groups in it.
     """
     elsewhere = LAX if window.rank <= 3 else STAMPS  # cuDNN convolves at most three axes
     many = math.prod(window.size) > SLICES_LIMIT and not window.apart
     if many:
         return Plan(window, groups, LAX, LAX, elsewhere)
-    on_cpu = LAX_FORWARD if window.rank < 3 and groups == 1 else STAMPS
-    return Plan(window, groups, on_cpu, on_cpu, elsewhere)
+    return Plan(window, groups, STAMPS, STAMPS, elsewhere)
 
 
 def _window(
@@ -149,7 +148,7 @@ def _lax_transpose(window: Window, groups: int, x: jax.Array, kernel: jax.Array)
 def _images(window: Window, x: jax.Array, features: int) -> int:
     """How many images to make stamps of at a time."""
     stamps = math.prod(x.shape[1:-1]) * math.prod(window.size) * features
-    return max(1, PATCHES_BYTES // max(stamps * x.dtype.itemsize, 1))
+    return max(1, CHUNK_BYTES // max(stamps * x.dtype.itemsize, 1))
 
 
 def _stamps(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -185,4 +184,3 @@ def _stamps_gradients(window: Window, groups: int, x: jax.Array, kernel: jax.Arr
 
 LAX = Form(_lax_transpose)
 STAMPS = Form(_stamps, _stamps_gradients)
-LAX_FORWARD = Form(_lax_transpose, _stamps_gradients)

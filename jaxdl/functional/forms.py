@@ -18,8 +18,8 @@ from jaxdl.functional.window import Window
 
 Pair = tuple[jax.Array, jax.Array]
 
-# How many bytes of patches are made at a time, so that they stay in a cache.
-PATCHES_BYTES = 8 << 20
+# How many bytes of patches, stamps or tiles are made at a time: what is over is made from some images after the others.
+CHUNK_BYTES = 256 << 20
 
 
 class Form(NamedTuple):
@@ -180,7 +180,7 @@ def leading_taps_conv(window: Window, groups: int, x: jax.Array, kernel: jax.Arr
 def _images(window: Window, x: jax.Array) -> int:
     """How many images to make patches of at a time."""
     positions = math.prod(window.positions(x.shape[1:-1]))
-    return max(1, PATCHES_BYTES // max(positions * math.prod(window.size) * x.shape[-1] * x.dtype.itemsize, 1))
+    return max(1, CHUNK_BYTES // max(positions * math.prod(window.size) * x.shape[-1] * x.dtype.itemsize, 1))
 
 
 def patches_conv(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> jax.Array:

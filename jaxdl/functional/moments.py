@@ -136,9 +136,9 @@ def _batch_normalised_jvp(
     def average(array: jax.Array) -> jax.Array:
         return array.sum(tuple(range(wide.ndim - 1)), keepdims=True) / jnp.maximum(count, 1)
 
-    dmean, along = average(dwide), average(deviation * factor * dwide)
-    lift, tilt = -slope * dmean, -slope * along
+    dmean, along = average(dwide), average(deviation * dwide)
+    lift, tilt = -slope * dmean, -slope * factor * along
     lift = lift if bias is None else lift + along_last(dbias, wide.ndim)
     tilt = tilt if scale is None else tilt + along_last(dscale, wide.ndim)
-    dy = slope * dwide + lift + deviation * factor * tilt
-    return (y, mean, var, count), (dy, dmean, 2 * along / factor, jnp.zeros_like(count))
+    dy = slope * dwide + lift + deviation * (factor * tilt)
+    return (y, mean, var, count), (dy, dmean, 2 * along, jnp.zeros_like(count))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxdl.functional.forms import Form, Pair, by_images
+from jaxdl.functional.forms import CHUNK_BYTES, Form, Pair, by_images
 from jaxdl.functional.window import Window
 
 
@@ -56,9 +56,6 @@ F4 = Filtering(
     ),
     np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]),
 )
-
-# How many bytes of transformed inputs are worked on at a time, so that they stay in a cache.
-CACHED_BYTES = 5 << 20
 
 
 def tiles(m: int, positions: Sequence[int]) -> tuple[int, ...]:
@@ -144,7 +141,7 @@ def _output_gradient(f: Filtering, dy: jax.Array) -> jax.Array:
 def _images(f: Filtering, window: Window, x: jax.Array, features: int) -> int:
     """How many images to take at a time."""
     count = math.prod(tiles(f.m, window.positions(x.shape[1:-1]))) * (f.m + 2) ** 2
-    return max(1, CACHED_BYTES // (count * max(x.shape[-1], features) * x.dtype.itemsize))
+    return max(1, CHUNK_BYTES // (count * max(x.shape[-1], features) * x.dtype.itemsize))
 
 
 def _forward(f: Filtering, window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
