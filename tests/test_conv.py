@@ -603,7 +603,7 @@ def test_training_with_filtered_convolutions_reaches_what_lax_reaches():
         draw = jax.nn.initializers.lecun_normal()
         keys = jax.random.split(jax.random.key(seed), 3)
         params = {name: draw(key, shape) for key, (name, shape) in zip(keys, shapes.items(), strict=True)}
-        order = np.random.default_rng(seed).permuted(np.tile(np.arange(1500), (3, 1)), axis=1).reshape(-1, 50)
+        order = np.random.default_rng(seed).permuted(np.tile(np.arange(1500), (4, 1)), axis=1).reshape(-1, 50)
 
         @jax.jit  # a dispatch a step: within a loop, lax takes minutes
         def step(params, state, x, y):
@@ -616,7 +616,7 @@ def test_training_with_filtered_convolutions_reaches_what_lax_reaches():
         return (predicted(params, held_x).argmax(-1) == held_y).mean()
 
     found, plain = (np.array([accuracy(method, seed) for seed in range(3)]) for method in ("auto", "lax"))
-    assert plain.min() > 0.88
+    assert plain.min() > 0.85
     np.testing.assert_allclose(found, plain, atol=0.01)
 
 
@@ -655,9 +655,7 @@ def test_a_mapped_convolution_is_no_grouped_one(function, axes):
     arrays = normal((3, 2, 5, 4, 2), 1, np.float32), normal((3, 3, 2, 2, 4), 2, np.float32)
     x, kernel = (array if axis == 0 else array[0] for array, axis in zip(arrays, axes, strict=True))
     options = {"strides": 2, "padding": "SAME"}
-    mapped, plain = (
-        jax.jit(jax.vmap(partial(function, method=method, **options), axes)) for method in ("auto", "lax")
-    )
+    mapped, plain = (jax.jit(jax.vmap(partial(function, method=method, **options), axes)) for method in ("auto", "lax"))
     assert "feature_group_count = 3" not in mapped.lower(x, kernel).as_text()
     assert_close(mapped(x, kernel), plain(x, kernel), np.float32)
     both = jax.vmap(jax.vmap(partial(function, **options), (0, None)), (None, 0))

@@ -1,6 +1,5 @@
 """Functions of arrays against NumPy loops in float64, against their plain forms, and against finite differences."""
 
-import importlib
 import itertools
 from functools import partial
 

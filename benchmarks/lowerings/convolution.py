@@ -126,4 +126,8 @@ def mapped_rows(seconds: float) -> Iterator[list[str]]:
             yield beside(f"8 × ({shape}), each its {name}", ROUNDS, fast, plain, tuple(arguments), seconds)
 
 
-TABLES = {"conv_mapped": (ROUNDS, mapped_rows), "conv": (ROUNDS, conv_rows), "conv_transpose": (ROUNDS, conv_transpose_rows)}
+TABLES = {
+    "conv_mapped": (ROUNDS, mapped_rows),
+    "conv": (ROUNDS, conv_rows),
+    "conv_transpose": (ROUNDS, conv_transpose_rows),
+}

@@ -45,7 +45,7 @@ def _filtering(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> 
     """Winograd's form, where it pays: enough channels, and enough tiles for the products with transformed kernels."""
     fits = window.size == (3, 3) and window.strides == window.dilation == (1, 1) and groups == 1
     fewest, most = sorted(kernel.shape[-2:])
-    exact = x.dtype != jnp.float32 or jax.config.jax_default_matmul_precision not in (None, "default", "fastest")
+    exact = x.dtype != jnp.float32 or jax.default_matmul_precision.value not in (None, "default", "fastest")
     if not fits or exact or fewest < 64:
         return None
     for form, m in ((WINOGRAD_4, 4), (WINOGRAD_2, 2)):

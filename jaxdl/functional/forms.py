@@ -98,7 +98,7 @@ def by_group(function: Callable[..., Any], groups: int, *arrays: jax.Array) -> A
 
 
 def by_images(function: Callable[..., tuple[Any, Any]], images: int, *arrays: jax.Array) -> tuple[Any, Any]:
-    """``function(*arrays)``, so many images at a time: what it gives for each image, and the sums of what it adds up."""
+    """``function(*arrays)``, so many images at a time: what it gives for each image, and what it sums over images."""
     count = arrays[0].shape[0]
     rounds = -(-count // images)
     if rounds <= 1:

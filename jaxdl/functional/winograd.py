@@ -98,7 +98,7 @@ def _inputs(f: Filtering, window: Window, x: jax.Array) -> jax.Array:
 def _kernels(f: Filtering, kernel: jax.Array) -> jax.Array:
     """``G g Gᵀ`` for each pair of channels, ``((m + 2)², in, out)``."""
     channels = kernel.shape[-2:]
-    flat = _both_ways(f).astype(kernel.dtype) @ kernel.reshape(9, math.prod(channels))
+    flat = jnp.asarray(_both_ways(f), kernel.dtype) @ kernel.reshape(9, math.prod(channels))
     return flat.reshape((f.m + 2) ** 2, *channels)
 
 
@@ -106,7 +106,7 @@ def _kernel_gradient(f: Filtering, dtransformed: jax.Array) -> jax.Array:
     """The transpose of :func:`_kernels`."""
     channels = dtransformed.shape[-2:]
     flat = dtransformed.reshape((f.m + 2) ** 2, math.prod(channels))
-    return (_both_ways(f).T.astype(flat.dtype) @ flat).reshape(3, 3, *channels)
+    return (jnp.asarray(_both_ways(f).T, flat.dtype) @ flat).reshape(3, 3, *channels)
 
 
 def _both_ways(f: Filtering) -> np.ndarray:
