@@ -84,6 +84,10 @@ def conv(
     ``lax.conv_general_dilated``, which has forward mode as well, but more than three spatial axes only on CPU (where
     ``"auto"`` adds up three-dimensional convolutions elsewhere).
 
+    On CPU, ``"auto"`` filters float32 images with windows of 3 × 3 and stride 1 as Winograd did, where there are 64
+    channels or more on both sides: result and gradients are within 5e-5 of the largest entry, as against 1e-5 of the
+    direct forms. Under ``jax.default_matmul_precision("highest")``, and in any other dtype, it takes these.
+
     **Raises** ``ValueError`` for a wrong rank or sizes that do not fit, ``TypeError`` for an input that is not
     floating.
 
@@ -94,7 +98,8 @@ def conv(
         >>> conv(jnp.ones((1, 5, 1)), jnp.ones((3, 1, 1)), padding="CAUSAL").ravel()
         Array([1., 2., 3., 3., 3.], dtype=float32)
 
-    **References** Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016.
+    **References** Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016; Lavin and Gray, Fast
+    algorithms for convolutional neural networks, 2016.
     """
     return _convolve("conv", x, kernel, bias, strides, padding, padding_mode, dilation, groups, method)
 
