@@ -42,15 +42,17 @@ def _plan(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> Plan:
 
 
 def _filtering(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> Form | None:
-    """Winograd's form, where it pays: enough channels, and enough tiles for the products with transformed kernels."""
+    """Winograd's form, where channels are many, and tiles enough for the products with transformed kernels.
+
+    Forward in a loop, batch 64, through lax and filtered: 64 → 64 channels on 32×32 54 and 35 ms, 128 → 128 on 16×16 26
+    and 19 ms. With 512 channels on 4×4 the transformed kernels weigh most: F(2×2) 30 ms, F(4×4) 46 ms."""
     fits = window.size == (3, 3) and window.strides == window.dilation == (1, 1) and groups == 1
     fewest, most = sorted(kernel.shape[-2:])
     exact = x.dtype != jnp.float32 or jax.default_matmul_precision.value not in (None, "default", "fastest")
-    if not fits or exact or fewest < 64:
-        return None
-    for form, m in ((WINOGRAD_4, 4), (WINOGRAD_2, 2)):
-        if x.shape[0] * math.prod(tiles(m, window.positions(x.shape[1:-1]))) * 2 >= most:
-            return form
+    if fits and fewest >= 64 and not exact:
+        for form, m in ((WINOGRAD_4, 4), (WINOGRAD_2, 2)):
+            if x.shape[0] * math.prod(tiles(m, window.positions(x.shape[1:-1]))) * 2 >= most:
+                return form
     return None
 
 
