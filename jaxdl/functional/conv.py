@@ -50,9 +50,9 @@ def _filtering(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> 
     fewest, most = sorted(kernel.shape[-2:])
     exact = x.dtype != jnp.float32 or jax.default_matmul_precision.value not in (None, "default", "fastest")
     if fits and fewest >= 64 and not exact:
-        for form, m in ((WINOGRAD_4, 4), (WINOGRAD_2, 2)):
-            if x.shape[0] * math.prod(tiles(m, window.positions(x.shape[1:-1]))) * 2 >= most:
-                return form
+        by_4, by_2 = (x.shape[0] * math.prod(tiles(m, window.positions(x.shape[1:-1]))) for m in (4, 2))
+        few = WINOGRAD_2 if most >= 512 <= 2 * by_2 else None
+        return WINOGRAD_4 if by_4 >= max(most, 256) else few
     return None
 
 
@@ -86,9 +86,9 @@ def conv(
     ``lax.conv_general_dilated``, which has forward mode as well, but more than three spatial axes only on CPU (where
     ``"auto"`` adds up three-dimensional convolutions elsewhere).
 
-    On CPU, ``"auto"`` filters float32 images with windows of 3 × 3 and stride 1 as Winograd did, where there are 64
-    channels or more on both sides: result and gradients are within 5e-5 of the largest entry, as against 1e-5 of the
-    direct forms. Under ``jax.default_matmul_precision("highest")``, and in any other dtype, it takes these.
+    On CPU, ``"auto"`` filters float32 images with windows of 3 × 3 and stride 1 as Winograd did, where channels (64 or
+    more) and positions are many: result and gradients are within 5e-5 of the largest entry, as against 1e-5 of the
+    direct forms, which any other dtype and ``jax.default_matmul_precision("highest")`` take.
 
     **Raises** ``ValueError`` for a wrong rank or sizes that do not fit, ``TypeError`` for an input that is not
     floating.
