@@ -384,6 +384,7 @@ def made_up(peer: str, number: int, ms: float, losses: Sequence[float] = (2.0, 1
         "platform": "cpu",
         "dtype": "float32",
         "random": False,
+        "drift": 1e-3,
         "round": number,
         "ms": {"median": ms, "min": ms - 0.5, "max": ms + 0.5},
         "epochs": 5,
