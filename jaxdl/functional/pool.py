@@ -227,10 +227,8 @@ _max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _max_pool_apart(frame: Window, x: jax.Array) -> jax.Array:
-    """Windows that do not overlap: the gradient of ``reduce_window`` is serial on CPU, that of slices is not."""
-    if math.prod(frame.size) > TAPS_LIMIT:
-        return jnp.max(frame.within(x), _inside(frame))
-    return functools.reduce(jnp.maximum, frame.taps(x))
+    """Windows that do not overlap: ``reduce_window``, but for its gradient, which is serial on CPU."""
+    return _lax_max_pool(frame, x)
 
 
 def _max_pool_apart_forward(frame: Window, x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
