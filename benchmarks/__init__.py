@@ -7,13 +7,14 @@ From the checkout::
     python -m benchmarks run cnn --peer jaxdl               one measurement in this process, as a line of JSON
     python -m benchmarks compare cnn --peers torch plain    some of them by turns, each in its own process, and tables
     python -m benchmarks compare gpt:width=256,batch=4      a workload with other sizes
-    python -m benchmarks curves --chart FILE.png            time and memory against batch, width, depth and length
+    python -m benchmarks curves --chart FILE.png            time and memory against batch, width, depth, length, members
     python -m benchmarks report FILE.jsonl --chart FILE.png saved lines as Markdown and as a picture
     python -m benchmarks --platform gpu --dtype bfloat16    the same on an NVIDIA GPU
     python -m benchmarks.lowerings                          the fast forms beside the plain ones
+    python -m benchmarks.engine                             what the engine costs beside the compiled steps
 
 Files: `workloads` (what is trained, on what, from where), `peers/` (who trains it), `runner` (measuring one peer),
 `child` and `turns` (each in a living process, by turns), `machine` (on what), `limit` (how fast that is at best),
-`count` (the work of a step), `hlo` (the instructions of a program), and
-`curves`, `targets`, `results`, `report`, `chart`, `cli`.
+`count` (the work of a step), `hlo` (the instructions of a program), `curves` and `members` (how time and memory grow),
+and `targets`, `results`, `report`, `chart`, `cli`.
 """

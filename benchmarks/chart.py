@@ -16,12 +16,14 @@ COLOURS = {
     "nnx": "#009E73",
     "equinox": "#CC79A7",
     "keras": "#000000",
-    "keras_scan": "#8C6D00",
+    "keras_steps": "#8C6D00",
     "jaxdl, remat": "#E69F00",
+    "vmapped": "#0072B2",
+    "loop": "#999999",
 }
 """Okabe and Ito's, which everyone tells apart."""
 
-MARKERS = dict(zip(COLOURS, "oDx^v<>sPs", strict=True))
+MARKERS = dict(zip(COLOURS, "oDx^v<>sPsoX", strict=True))
 
 
 def draw(results: Results, path: Path) -> None:
@@ -62,14 +64,16 @@ def _comparison(plt: Any, results: Results) -> Any:
     )
     left.set_xlabel("below 1: faster than the best peer")
     left.invert_yaxis()
+    most = 0.0
     for shift, (who, label) in enumerate(((OURS, OURS), (None, "best peer"))):
         shares = [results.of_limit(name, who or str(results.best_peer(name))) for name in names]
         heights = [at + (shift - 0.5) * 0.34 for at in places]
         colour = COLOURS[OURS] if who else "#BBBBBB"
+        most = max([most, *(share or 0.0 for share in shares)])
         right.barh(heights, [100 * (share or 0) for share in shares], height=0.32, color=colour, label=label)
         for at, share in zip(heights, shares, strict=True):
             right.text(100 * (share or 0) + 1, at, "–" if share is None else f"{share:.0%}", va="center", fontsize=7)
-    right.set(xlim=(0, 110), xlabel="% of what the machine can do at best", title="Of the limit")
+    right.set(xlim=(0, max(110.0, 100 * most + 10)), xlabel="% of what the machine can do at best", title="Of the limit")
     handles, labels = left.get_legend_handles_labels()
     more = right.get_legend_handles_labels()
     figure.legend(handles + more[0][1:], labels + more[1][1:], loc="lower center", ncols=5, frameon=False)

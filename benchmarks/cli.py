@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def list_command(arguments: argparse.Namespace) -> int:
     """Print the workloads, the peers and the curves."""
     rows = [[w.name, w.about, f"{w.steps} steps of {w.batch}", " ".join(w.on)] for w in WORKLOADS.values()]
     print(report.table(["workload", "what it is", "an epoch", "by default on"], rows, text_columns=4))
-    print(f"\npeers: {', '.join(PEERS)}\ncurves: {', '.join([*curves.CURVES, curves.MEMORY])}")
+    print(f"\npeers: {', '.join(PEERS)}\ncurves: {', '.join(curves.NAMES)}")
     return 0
 
 
@@ -60,24 +61,36 @@ def memory_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def members_command(arguments: argparse.Namespace) -> int:
+    """The curve of members: lines of JSON."""
+    from benchmarks import members
+
+    for record in members.measure():
+        say(f"{record['curve']}, {record['x']}: {record['peer']} {record['y']:.3g} ms")
+        print(json.dumps(record), flush=True)
+    return 0
+
+
 class Saved:
-    """Records, each saved as it comes."""
+    """Records of one run, each saved as it comes."""
 
     def __init__(self, path: Path):
-        self.path, self.records = path, list[runner.Record]()
+        self.path, self.records, self.run = path, list[runner.Record](), uuid.uuid4().hex
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def add(self, record: runner.Record) -> None:
-        self.records.append(record)
+        self.records.append(record | {"run": self.run})
         with self.path.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(json.dumps(self.records[-1]) + "\n")
 
     def add_apart(self, *command: str) -> None:
-        """The lines that a command gives in a process of its own."""
+        """The lines that a command gives in a process of its own; where it fails, a word and what it gave until then."""
         words = [sys.executable, "-m", "benchmarks", *command]
-        lines = subprocess.run(words, stdout=subprocess.PIPE, text=True, cwd=turns.ROOT, check=True).stdout
-        for line in lines.splitlines():
+        done = subprocess.run(words, stdout=subprocess.PIPE, text=True, cwd=turns.ROOT, check=False)
+        for line in done.stdout.splitlines():
             self.add(json.loads(line))
+        if done.returncode:
+            say(f"{command[0]} is left out: it ended with {done.returncode}")
 
 
 def default_path(kind: str) -> Path:
@@ -104,40 +117,51 @@ def compare_command(arguments: argparse.Namespace) -> int:
                 told = f"{record['ms']['median']:.3g} ms"
                 say(f"{workload.name} round {record['round'] + 1}: {record['peer']} {told}")
         except runner.DisagreementError as told:
-            say(f"{workload.name} is left out, not the same mathematics: {told}")
+            say(str(told))
             disagreed += 1
     if measured:
-        shown(results.Results(saved.records), saved.path, arguments.chart)
+        shown(saved.records, saved.path, arguments.chart)
     return int(disagreed > 0 or not measured)
 
 
 def curves_command(arguments: argparse.Namespace) -> int:
     """Measure how time and memory grow."""
     saved = Saved(arguments.out or default_path("curves"))
-    names = arguments.names or [*curves.CURVES, curves.MEMORY]
-    for record in curves.measure(names, list(dict.fromkeys(arguments.peers)), arguments.seconds, say):
-        saved.add(record)
-    if curves.MEMORY in names:
-        saved.add_apart("memory")
-    return shown(results.Results(saved.records), saved.path, arguments.chart)
+    names = arguments.names or curves.NAMES
+    disagreed = 0
+    try:
+        for record in curves.measure(names, list(dict.fromkeys(arguments.peers)), arguments.seconds, say):
+            saved.add(record)
+    except runner.DisagreementError as told:
+        say(str(told))
+        disagreed = 1
+    for name, command in ((curves.MEMORY, "memory"), (curves.MEMBERS, "members")):
+        if name in names:
+            saved.add_apart(command)
+    if saved.records:
+        shown(saved.records, saved.path, arguments.chart)
+    return int(disagreed or not saved.records)
 
 
 def report_command(arguments: argparse.Namespace) -> int:
     """Print saved records as Markdown, and draw them."""
-    return shown(results.read(arguments.files), None, arguments.chart)
+    shown(results.read(arguments.files), None, arguments.chart)
+    return 0
 
 
-def shown(found: results.Results, path: Path | None, chart: Path | None) -> int:
-    """Print the tables; draw the chart where one is asked for."""
-    print(report.render(found))
+def shown(records: Sequence[runner.Record], path: Path | None, chart: Path | None) -> None:
+    """Print the tables; draw the chart where one is asked for, one for each machine, device and dtype."""
+    places = results.by_place(records)
+    print(report.render_all(places))
     if path is not None:
         print(f"\nsaved as {path}")
     if chart is not None:
         from benchmarks.chart import draw
 
-        draw(found, chart)
-        print(f"\ndrawn as {chart}")
-    return 0
+        for number, found in enumerate(places.values(), 1):
+            drawn = chart.with_stem(f"{chart.stem}-{number}") if len(places) > 1 else chart
+            draw(found, drawn)
+            print(f"\ndrawn as {drawn}")
 
 
 def positive(text: str) -> int:
@@ -195,7 +219,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--chart", **chart)
 
     command = add("curves", curves_command, "measure how time and memory grow with batch, width, depth and length")
-    command.add_argument("names", nargs="*", choices=[*curves.CURVES, curves.MEMORY, []], metavar="curve")
+    command.add_argument("names", nargs="*", choices=[*curves.NAMES, []], metavar="curve")
     command.add_argument("--peers", nargs="+", choices=PEERS, default=list(curves.PEERS))
     command.add_argument("--seconds", default=0.5, **seconds)
     command.add_argument("--out", **out)
@@ -208,6 +232,7 @@ def parser() -> argparse.ArgumentParser:
     command = add("limit", limit_command, "measure the machine's limit, count the workloads' work: lines of JSON")
     command.add_argument("workloads", **several)
     add("memory", memory_command, "the curve of memory: lines of JSON")
+    add("members", members_command, "the curve of members: lines of JSON")
     return top
 
 

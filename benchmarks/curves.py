@@ -1,10 +1,13 @@
-"""How a step's time and memory grow: with the batch, the width, the depth, the length of a sequence."""
+"""How a step's time and memory grow: with the batch, the width, the depth, the length of a sequence.
+
+With memory against depth, and many small models at once (`members`).
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from benchmarks.runner import Record
+from benchmarks.runner import DisagreementError, Record
 from benchmarks.turns import Say, by_turns
 from benchmarks.workloads import WORKLOADS, find
 
@@ -32,19 +35,27 @@ CURVES = {
 MEMORY = "gpt-memory"
 MEMORY_TITLE = "gpt: memory with and without remat"
 MEMORY_LAYERS = (1, 2, 4, 8)
+MEMBERS = "members"
+NAMES = (*CURVES, MEMORY, MEMBERS)
 
 
 def measure(names: Sequence[str], peers: Sequence[str], seconds: float, say: Say) -> Iterator[Record]:
-    """The records of the curves of these names, one for each peer and point."""
-    for name in names:
-        if name == MEMORY:
-            continue
+    """The records of the curves of these names, one for each peer and point.
+
+    **Raises** ``DisagreementError`` at the end where peers did not compute the same somewhere.
+    """
+    disagreed = []
+    for name, x in ((name, x) for name in names if name in CURVES for x in CURVES[name].values):
         curve = CURVES[name]
-        for x in curve.values:
+        labels = {"x_label": curve.x_label, "y_label": "ms a step"}
+        try:
             for record in by_turns(find(curve.text.format(x=x)), peers, 1, seconds, say):
                 say(f"{curve.title} {x}: {record['peer']} {record['ms']['median']:.3g} ms")
-                labels = {"x_label": curve.x_label, "y_label": "ms a step"}
                 yield record | {"curve": curve.title, "x": x, "y": record["ms"]["median"]} | labels
+        except DisagreementError as told:
+            disagreed.append(str(told))
+    if disagreed:
+        raise DisagreementError("; ".join(disagreed))
 
 
 def memory(layers: Sequence[int] = MEMORY_LAYERS, **sizes: Any) -> Iterator[Record]:

@@ -1,12 +1,13 @@
 """Saved results as tables, in Markdown."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmarks import targets
 from benchmarks.hlo import BOOKKEEPING, difference
-from benchmarks.results import Record, Results, geometric_mean, ratios
+from benchmarks.results import Record, Results, by_run, geometric_mean, ratios, turn
 from benchmarks.targets import FUSED, NOT_PEERS, OURS
+from benchmarks.workloads import WORKLOADS
 
 HEAD = (
     "peer",
@@ -19,6 +20,12 @@ HEAD = (
     "of the limit",
     "first call, s",
     "peak, MB",
+)
+
+OF_LIMIT = (
+    "Of the limit: the operations of a step at that rate, or its bytes at that bandwidth if that is longer, over the time "
+    "it took. Operations are those of the direct form: a convolution that is filtered needs fewer and may pass 100 %. "
+    "Bytes are those of the parameters, of what the optimizer keeps, and of the batch."
 )
 
 QUIET = 0.05
@@ -112,7 +119,8 @@ def peer_row(results: Results, workload: str, peer: str) -> list[str]:
     ]
     pairs = ratios(ours, records) if peer != OURS else []
     if pairs:
-        fastest = min(record["ms"]["min"] for record in ours) / min(t["min"] for t in times)
+        least = [{run: min(r["ms"]["min"] for r in of) for run, of in by_run(both).items()} for both in (ours, records)]
+        fastest = statistics.median(least[0][run] / least[1][run] for run in least[0].keys() & least[1].keys())
         row += [f"{statistics.median(pairs):.2f}", span(pairs, ".2f"), f"{fastest:.2f}"]
     else:
         row += [""] * 3
@@ -148,6 +156,8 @@ def workload_section(results: Results, workload: str) -> str:
     if (work := results.works.get(workload)) is not None:
         shares = f"{work.products / max(work.operations, 1):.0%} of them in products"
         notes.append(f"- a step: {work.operations / 1e9:.3g} GFLOP, {shares}; {work.bytes / 1e6:.3g} MB must move")
+    if (known := WORKLOADS.get(workload.partition(":")[0])) is not None and known.note:
+        notes.append(f"- {known.note}")
     rows = [peer_row(results, workload, peer) for peer in peers]
     return "\n\n".join([f"## {workload}", table(HEAD, rows), "\n".join([*notes, *loop_lines(results, workload)])])
 
@@ -160,7 +170,7 @@ def limit_lines(results: Results) -> list[str]:
         moves = ", ".join(f"{int(size) / 2**20:.0f} MB {rate / 1e9:.0f}" for size, rate in limit["bytes"].items())
         rate = f"{limit['operations'] / 1e9:.0f} GFLOP/s in products of matrices ({limit['by']})"
         lines.append(f"The limit in this run: {rate}; copying, in GB/s by working set: {moves}.")
-    return lines
+    return lines + [OF_LIMIT] * bool(lines)
 
 
 def conditions(records: Sequence[Record]) -> str:
@@ -169,10 +179,10 @@ def conditions(records: Sequence[Record]) -> str:
     for record in records:
         for package, version in record["versions"].items():
             versions.setdefault(package, set()).add(version)
-    rounds = len({record.get("round", 0) for record in records})
+    rounds = len({turn(record) for record in records})
     places = sorted(
         {
-            f"{record['cpu']}, {record['threads']} threads on {record['cpus']} processors, device {record['device']}, "
+            f"{record['cpu']}, {record['processors']} of {record['cpus']} processors, device {record['device']}, "
             f"{record.get('dtype', 'float32')}"
             for record in records
         }
@@ -196,6 +206,13 @@ def _others(records: Sequence[Record]) -> list[str]:
     if statistics.median(shares) > QUIET:
         line += " **That is much: whose threads wait for one another suffer most. Measure again where it is quiet.**"
     return [line]
+
+
+def render_all(places: Mapping[str, Results]) -> str:
+    """A report for each place, under its name where there are several."""
+    if len(places) == 1:
+        return render(*places.values())
+    return "\n\n".join(f"# {place}\n\n{render(results)}" for place, results in places.items())
 
 
 def render(results: Results) -> str:

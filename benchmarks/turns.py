@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.peers import LeftOutError
-from benchmarks.runner import Record, about, check_same
+from benchmarks.runner import DisagreementError, Record, about, check_same
 from benchmarks.workloads import Workload
 
 ROOT = Path(__file__).parents[1]
@@ -100,9 +100,11 @@ class Child:
 def by_turns(workload: Workload, peers: Sequence[str], rounds: int, seconds: float, say: Say) -> Iterator[Record]:
     """A record for each peer and round. Peers that cannot take part are left out with a word through ``say``.
 
-    All processes begin together, with what they import; then each by itself makes its first call and warms up.
+    All processes begin together, with what they import; then each by itself makes its first call and warms up. Each
+    round begins with another peer. A peer that does not compute what the first one does is left out with a word.
 
-    **Raises** ``DisagreementError`` where peers do not begin alike.
+    **Raises** ``DisagreementError`` at the end where peers were left out so; before anything is measured where the
+    first peer stands alone against all others.
     """
     with contextlib.ExitStack() as stack:
         team = [stack.enter_context(Child(workload, peer)) for peer in peers]
@@ -122,11 +124,34 @@ def by_turns(workload: Workload, peers: Sequence[str], rounds: int, seconds: flo
             begun[child.peer] = about(workload, child.peer) | first
             told = f"first call {first['first_call_seconds']:.1f} s"
             say(f"{workload.name}: {child.peer} is ready, {told}")
-            check_same(begun.values())
+        disagreed = disagreeing(list(begun.values()), say)
+        team[:] = [child for child in team if child.peer not in disagreed]
         for number in range(rounds):
+            if number:
+                team[:] = team[1:] + team[:1]
             for child, turn in each(lambda child: child.ask(do="turn", seconds=seconds)):
                 end: Record = {}
                 if number == rounds - 1:
                     with contextlib.suppress(LeftOutError):
                         end = child.ask(do="end")
                 yield begun[child.peer] | turn | end | {"round": number}
+        if disagreed:
+            raise DisagreementError(f"{', '.join(disagreed)} left out of {workload.name}, not the same mathematics")
+
+
+def disagreeing(records: Sequence[Record], say: Say) -> list[str]:
+    """The peers that did not begin as the first one did, each with a word.
+
+    **Raises** ``DisagreementError`` where these are all others.
+    """
+    words: dict[str, str] = {}
+    for record in records[1:]:
+        try:
+            check_same(record, records[0])
+        except DisagreementError as word:
+            words[record["peer"]] = str(word)
+    if words and len(words) == len(records) - 1:
+        raise DisagreementError(f"{records[0]['peer']} agrees with nobody: {'; '.join(words.values())}")
+    for peer, word in words.items():
+        say(f"{peer} is left out, not the same mathematics: {word}")
+    return list(words)

@@ -18,7 +18,7 @@ PEERS = {
     "nnx": "flax",
     "equinox": "equinox",
     "keras": "keras",
-    "keras_scan": "keras",
+    "keras_steps": "keras",
 }
 """The package that each peer needs."""
 
@@ -28,10 +28,17 @@ class LeftOutError(Exception):
 
 
 class Session(Protocol):
-    """One peer with one workload at hand. What trains begins from the workload's weights, on every call."""
+    """One peer with one workload at hand. What trains begins from the workload's weights, on every call.
+
+    ``__init__`` puts the data where the peer's users have them before they train, and no more: it builds no model, draws
+    no weights and compiles nothing. All that belongs to the first work, which is timed, and may be kept from there on:
+    for jaxdl its model, ``create_state`` and its program, for the others their modules and initialisers, and for all of
+    them the workload's weights in place of those that they drew.
+    """
 
     device: str
-    threads: int
+    processors: int
+    """How many the peer may use: where it is PyTorch, the threads that it is given."""
 
     def losses(self, steps: int) -> list[float]:
         """Train on the first batches of epoch 0, one at a time: the loss of each, before its update."""
@@ -43,7 +50,7 @@ class Session(Protocol):
         """The prediction for the first batch of the data, in the order of the data, with the initial weights."""
 
     def predict(self, passes: int, done: Callable[[float], None]) -> None:
-        """Predict all batches, one call each, its result on the host before the next; ``done(0.0)`` after each pass."""
+        """Predict all batches, one call each, from the host and to it; ``done(0.0)`` after each pass."""
 
     def program(self) -> str | None:
         """The optimized HLO of the program that trains, where there is one."""

@@ -1,5 +1,6 @@
 """What the peers on JAX share that dispatch one program a step from a loop in Python."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,11 @@ from benchmarks.workloads import Autoencoder, Workload
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
-Step = Callable[[Any, jax.Array, jax.Array], tuple[Any, jax.Array]]
+Given = tuple[jax.Array, jax.Array, np.ndarray]
+"""All examples ``x`` and ``y``, which stay where they are, and the rows of a batch."""
+
+Step = Callable[[Given, Any], tuple[Any, jax.Array]]
+"""What trains on a batch: what goes from step to step is donated, and comes back with the loss."""
 
 
 def choose_device() -> None:
@@ -31,32 +36,47 @@ def mean_loss(workload: Workload, prediction: jax.Array, y: jax.Array) -> jax.Ar
 
 
 class DispatchedSession:
-    """See :class:`benchmarks.peers.Session`: batches are taken from arrays in memory, losses read once an epoch."""
+    """See :class:`benchmarks.peers.Session`: the data lie on the device, the jitted step takes its batch from them, and
+    losses are read once an epoch.
+    """
 
     step: Step
     """The jitted step from what :meth:`start` gives, made once."""
+
+    forward: Callable[[np.ndarray], jax.Array]
+    """What predicts a batch, with the workload's weights, made once."""
 
     def __init__(self, workload: Workload):
         choose_device()
         self.workload = workload
         self.dtype = DTYPES[dtype()]
-        self.device, self.threads = jax.devices(platform())[0].device_kind, cpu_count()
+        self.device, self.processors = jax.devices(platform())[0].device_kind, cpu_count()
         data = workload.data()
-        self.x, self.y = data["x"], data["y"]
+        self.x = self.arranged(data["x"])
+        self.data = jnp.asarray(self.x), jnp.asarray(data["y"])
+
+    def arranged(self, x: np.ndarray) -> np.ndarray:
+        """The examples with their axes as the peer has them."""
+        return x
+
+    def begin(self) -> Any:
+        """What goes from step to step, with the workload's weights; built once."""
+        raise NotImplementedError
+
+    @functools.cached_property
+    def begun(self) -> Any:
+        """What :meth:`begin` gave."""
+        return self.begin()
 
     def start(self) -> Any:
-        """What goes from step to step, with the workload's weights."""
-        raise NotImplementedError
-
-    def forward(self) -> Callable[[np.ndarray], jax.Array]:
-        """What predicts a batch, with the workload's weights."""
-        raise NotImplementedError
+        """The same anew: a step takes it away."""
+        return jax.tree.map(lambda leaf: leaf.copy() if isinstance(leaf, jax.Array) else leaf, self.begun)
 
     def epoch(self, carry: Any, order: np.ndarray) -> tuple[Any, list[float]]:
         """Train on one batch for each row of ``order``; the loss of each."""
         losses = []
         for rows in order:
-            carry, loss = self.step(carry, self.x[rows], self.y[rows])
+            carry, loss = self.step((*self.data, rows), carry)
             losses.append(loss)
         return carry, [float(loss) for loss in jax.device_get(losses)]
 
@@ -70,13 +90,13 @@ class DispatchedSession:
             done(sum(losses) / len(losses))
 
     def outputs(self) -> np.ndarray:
-        return np.asarray(self.forward()(self.x[: self.workload.batch]).astype(jnp.float32))
+        return np.asarray(self.forward(self.x[: self.workload.batch]).astype(jnp.float32))
 
     def predict(self, passes: int, done: Callable[[float], None]) -> None:
-        forward, size = self.forward(), self.workload.batch
+        size = self.workload.batch
         for _ in range(passes):
             for start in range(0, self.workload.steps * size, size):
-                np.asarray(forward(self.x[start : start + size]))
+                np.asarray(self.forward(self.x[start : start + size]))
             done(0.0)
 
     def program(self) -> None:

@@ -1,4 +1,4 @@
-"""jaxdl as its users train: a model of layers, and the engine with its shuffle, its metrics and its progress bar."""
+"""jaxdl as its users train: a model of layers, and the engine with its shuffle, its mean loss and its progress bar."""
 
 import contextlib
 import functools
@@ -42,19 +42,34 @@ class Session:
 
     def __init__(self, workload: Workload):
         self.workload = workload
-        self.device, self.threads = jax.devices()[0].device_kind, cpu_count()
-        self.data = jax.tree.map(jnp.asarray, workload.data())
-        network = workload.network
-        self.model = at_precision(self.models[type(network)](network))
-        self.loss = dl.losses.mean_squared_error if isinstance(network, Autoencoder) else dl.losses.cross_entropy
-        self.optimizer = optax.adam(network.learning_rate)
-        self.step = dl.make_step(dl.supervised(self.model, self.loss), self.optimizer)
+        self.device, self.processors = jax.devices()[0].device_kind, cpu_count()
+        data = workload.data()
+        self.x = data["x"]
+        self.data = jax.tree.map(jnp.asarray, data)
+        self.loss = dl.losses.cross_entropy
+        if isinstance(workload.network, Autoencoder):
+            self.loss = dl.losses.mean_squared_error
+        self.optimizer = optax.adam(workload.network.learning_rate)
+
+    @functools.cached_property
+    def model(self) -> dl.Layer:
+        """The network of layers."""
+        return at_precision(self.models[type(self.workload.network)](self.workload.network))
+
+    @functools.cached_property
+    def step(self) -> Any:
+        """The step that ``fit`` makes of model, loss and optimizer."""
+        return dl.make_step(dl.supervised(self.model, self.loss), self.optimizer)
+
+    @functools.cached_property
+    def start(self) -> dl.TrainState:
+        """The state that ``create_state`` gives, with the workload's weights."""
         state = dl.train.create_state(self.model, self.optimizer, self.data["x"][:1], seed=SEED)
-        arrange = ARRANGED.get(type(network), dict)
-        weights = jax.tree.map(jnp.array, arrange(workload.weights()))
+        arrange = ARRANGED.get(type(self.workload.network), dict)
+        weights = jax.tree.map(jnp.array, arrange(self.workload.weights()))
         if jax.tree.map(jnp.shape, weights) != jax.tree.map(jnp.shape, state.params):
-            raise ValueError(f"the weights of {workload.name} must have the names and shapes of {self.model}")
-        self.start = replace(state, params=weights)
+            raise ValueError(f"the weights of {self.workload.name} must have the names and shapes of {self.model}")
+        return replace(state, params=weights)
 
     def arguments(self) -> tuple[Any, ...]:
         """What the engine hands to its program in epoch 0, but for where to start and stop."""
@@ -91,10 +106,10 @@ class Session:
             )
 
     def outputs(self) -> np.ndarray:
-        return self._predict(self.data["x"][: self.workload.batch]).astype(np.float32)
+        return self._predict(self.x[: self.workload.batch]).astype(np.float32)
 
     def predict(self, passes: int, done: Callable[[float], None]) -> None:
-        batches = np.split(np.asarray(self.data["x"][: self.workload.steps * self.workload.batch]), self.workload.steps)
+        batches = np.split(self.x[: self.workload.steps * self.workload.batch], self.workload.steps)
         for _ in range(passes):
             for batch in batches:
                 self._predict(batch)

@@ -53,8 +53,10 @@ class Session:
 
     def __init__(self, workload: Workload):
         self.workload = workload
-        self.device, self.threads = jax.devices()[0].device_kind, cpu_count()
-        self.data = jax.tree.map(jnp.asarray, workload.data())
+        self.device, self.processors = jax.devices()[0].device_kind, cpu_count()
+        data = workload.data()
+        self.x = data["x"]
+        self.data = jax.tree.map(jnp.asarray, data)
         self.network = MODELS[type(workload.network)](workload.network)
         self.loss: Callable[..., jax.Array] = cross_entropy
         if isinstance(workload.network, Autoencoder):
@@ -116,11 +118,11 @@ class Session:
 
     def outputs(self) -> np.ndarray:
         carry = self.fresh()
-        return np.asarray(self.forward(carry.weights, carry.state, self.data["x"][: self.workload.batch]), np.float32)
+        return np.asarray(self.forward(carry.weights, carry.state, self.x[: self.workload.batch]), np.float32)
 
     def predict(self, passes: int, done: Callable[[float], None]) -> None:
         weights, state, size = *self.fresh()[1:3], self.workload.batch
-        batches = np.split(np.asarray(self.data["x"][: self.workload.steps * size]), self.workload.steps)
+        batches = np.split(self.x[: self.workload.steps * size], self.workload.steps)
         for _ in range(passes):
             for batch in batches:
                 np.asarray(self.forward(weights, state, batch))

@@ -1,7 +1,7 @@
 """Equinox as its guides write it: modules of one example, ``vmap`` over the batch, and a step under ``filter_jit``.
 
 As its page of tricks advises for loops that must cost little, the step takes and returns flat lists of leaves, so that
-no module is taken apart in Python on every call; all that it takes is donated.
+no module is taken apart in Python on every call; all that goes from step to step is donated.
 """
 
 import functools
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks.peers.dispatched import DispatchedSession, Step, mean_loss
+from benchmarks.peers.dispatched import DispatchedSession, Given, Step, mean_loss
 from benchmarks.peers.equinox.networks import MODELS
 from benchmarks.peers.equinox.weights import loaded
 from benchmarks.workloads import CNN, Conv3D, Workload
@@ -28,8 +28,10 @@ class Session(DispatchedSession):
     def __init__(self, workload: Workload):
         super().__init__(workload)
         self.optimizer = optax.adam(workload.network.learning_rate)
-        if self.x.ndim > 3:  # Images, which Equinox has with channels first.
-            self.x = np.ascontiguousarray(np.moveaxis(self.x, -1, 1))
+
+    def arranged(self, x: np.ndarray) -> np.ndarray:
+        """Images, which Equinox has with channels first."""
+        return np.ascontiguousarray(np.moveaxis(x, -1, 1)) if x.ndim > 3 else x
 
     def network(self) -> tuple[Any, eqx.nn.State]:
         """The network with the workload's weights, and its state."""
@@ -54,25 +56,28 @@ class Session(DispatchedSession):
         y, state = each(cast(x), state, keys)
         return (jnp.moveaxis(y, 1, -1) if y.ndim > 3 else y), state
 
+    @functools.cached_property
     def trained(self) -> Any:
         """The network, its state, its optimizer's, and the key where one is needed."""
         network, state = self.network()
         adam = self.optimizer.init(eqx.filter(network, eqx.is_inexact_array))
         return network, state, adam, jax.random.key(0) if self.workload.random else None
 
-    def start(self) -> list[Any]:
-        return jax.tree.leaves(self.trained())
+    def begin(self) -> list[Any]:
+        return jax.tree.leaves(self.trained)
 
     @functools.cached_property
     def step(self) -> Step:
-        tree = jax.tree.structure(self.trained())
+        tree = jax.tree.structure(self.trained)
 
         def objective(network: Any, state: eqx.nn.State, x: Any, y: Any, key: Any) -> tuple[jax.Array, eqx.nn.State]:
             prediction, state = self.answers(network, state, x, key)
             return mean_loss(self.workload, prediction, y), state
 
-        @eqx.filter_jit(donate="all")
-        def step(leaves: list[Any], x: jax.Array, y: jax.Array) -> tuple[list[Any], jax.Array]:
+        @eqx.filter_jit(donate="all-except-first")
+        def step(given: Given, leaves: list[Any]) -> tuple[list[Any], jax.Array]:
+            xs, ys, rows = given
+            x, y = xs[rows], ys[rows]
             network, state, adam, key = jax.tree.unflatten(tree, leaves)
             now, key = (None, None) if key is None else jax.random.split(key)
             (loss, state), gradients = eqx.filter_value_and_grad(objective, has_aux=True)(network, state, x, y, now)
@@ -81,6 +86,7 @@ class Session(DispatchedSession):
 
         return step
 
+    @functools.cached_property
     def forward(self) -> Callable[[np.ndarray], jax.Array]:
         network, state = self.network()
         leaves, tree = jax.tree.flatten((eqx.nn.inference_mode(network), state))

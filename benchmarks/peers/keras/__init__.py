@@ -1,8 +1,10 @@
 """Keras 3 on JAX as its guides write it: a functional model, ``compile`` and ``fit`` over arrays in memory.
 
-``fit`` shuffles by itself, so an epoch has the workload's batches in an order of its own.
+``fit`` shuffles by itself: an epoch has the same examples in an order of Keras' own, so that its mean loss is near the
+others', not equal to theirs. Losses of single batches are compared in the workload's order.
 """
 
+import functools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +41,7 @@ class Session:
     def __init__(self, workload: Workload):
         choose_device()
         self.workload = workload
-        self.device, self.threads = jax.devices(platform())[0].device_kind, cpu_count()
+        self.device, self.processors = jax.devices(platform())[0].device_kind, cpu_count()
         data = workload.data()
         self.x, self.y = data["x"], data["y"]
 
@@ -61,6 +63,11 @@ class Session:
         model.compile(adam, loss, steps_per_execution=self.steps_per_execution())
         return model
 
+    @functools.cached_property
+    def predicting(self) -> keras.Model:
+        """The model that predicts, made once."""
+        return self.model()
+
     def losses(self, steps: int) -> list[float]:
         model, losses = self.model(), []
         for rows in self.workload.order(0)[:steps]:
@@ -74,10 +81,10 @@ class Session:
         )
 
     def outputs(self) -> np.ndarray:
-        return np.asarray(self.model().predict_on_batch(self.x[: self.workload.batch]), np.float32)
+        return np.asarray(self.predicting.predict_on_batch(self.x[: self.workload.batch]), np.float32)
 
     def predict(self, passes: int, done: Callable[[float], None]) -> None:
-        model, size = self.model(), self.workload.batch
+        model, size = self.predicting, self.workload.batch
         for _ in range(passes):
             for start in range(0, self.workload.steps * size, size):
                 model.predict_on_batch(self.x[start : start + size])

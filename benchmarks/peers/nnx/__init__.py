@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from benchmarks.peers.dispatched import DispatchedSession, Step, mean_loss
+from benchmarks.peers.dispatched import DispatchedSession, Given, Step, mean_loss
 from benchmarks.peers.nnx.networks import MODELS
 from benchmarks.peers.nnx.weights import load
 
@@ -28,21 +28,26 @@ class Session(DispatchedSession):
         load(network, self.workload.weights())
         return network
 
-    def trained(self) -> tuple[Any, nnx.Optimizer]:
-        """The network and its optimizer."""
+    @functools.cached_property
+    def trained(self) -> tuple[nnx.GraphDef, nnx.State]:
+        """The graph and the arrays of the network and its optimizer."""
         network = self.network()
         network.train()
-        return network, nnx.Optimizer(network, optax.adam(self.workload.network.learning_rate), wrt=nnx.Param)
+        return nnx.split(
+            (network, nnx.Optimizer(network, optax.adam(self.workload.network.learning_rate), wrt=nnx.Param))
+        )
 
-    def start(self) -> nnx.State:
-        return nnx.split(self.trained())[1]
+    def begin(self) -> nnx.State:
+        return self.trained[1]
 
     @functools.cached_property
     def step(self) -> Step:
-        graph, _ = nnx.split(self.trained())
+        graph, _ = self.trained
 
-        @functools.partial(jax.jit, donate_argnums=0)
-        def step(state: nnx.State, x: jax.Array, y: jax.Array) -> tuple[nnx.State, jax.Array]:
+        @functools.partial(jax.jit, donate_argnums=1)
+        def step(given: Given, state: nnx.State) -> tuple[nnx.State, jax.Array]:
+            xs, ys, rows = given
+            x, y = xs[rows], ys[rows]
             network, optimizer = nnx.merge(graph, state)
             loss, gradients = nnx.value_and_grad(lambda net: mean_loss(self.workload, net(x), y))(network)
             optimizer.update(network, gradients)
@@ -50,6 +55,7 @@ class Session(DispatchedSession):
 
         return step
 
+    @functools.cached_property
     def forward(self) -> Callable[[np.ndarray], jax.Array]:
         network = self.network()
         network.eval()
