@@ -73,7 +73,9 @@ def _comparison(plt: Any, results: Results) -> Any:
         right.barh(heights, [100 * (share or 0) for share in shares], height=0.32, color=colour, label=label)
         for at, share in zip(heights, shares, strict=True):
             right.text(100 * (share or 0) + 1, at, "–" if share is None else f"{share:.0%}", va="center", fontsize=7)
-    right.set(xlim=(0, max(110.0, 100 * most + 10)), xlabel="% of what the machine can do at best", title="Of the limit")
+    right.set(
+        xlim=(0, max(110.0, 100 * most + 10)), xlabel="% of what the machine can do at best", title="Of the limit"
+    )
     handles, labels = left.get_legend_handles_labels()
     more = right.get_legend_handles_labels()
     figure.legend(handles + more[0][1:], labels + more[1][1:], loc="lower center", ncols=5, frameon=False)

@@ -176,12 +176,6 @@ def test_forms_take_turns_and_a_run_is_timed_beside_its_program(capsys):
     assert all(milliseconds > 0 for milliseconds in found.values())
 
 
-@pytest.mark.parametrize("count", [None, 3])
-def test_members_of_an_ensemble_train_as_one_alone_does(count):
-    layer = dl.sequential(L.flatten(), L.dense(10))
-    assert training.bare(training.ensemble("mlp", layer, count, 2))() > 0
-
-
 # The compile cache
 
 CODE = """

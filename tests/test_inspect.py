@@ -120,7 +120,7 @@ def test_operations_of_loops_and_branches():
     assert counted(relu, x) == 16
     assert dl.inspect.count_operations(jnp.tanh, x).bytes == 2 * 64
     total = dl.inspect.Operations(1, 2, 0).plus(dl.inspect.Operations(3, 4, 1), times=2)
-    assert total == (7, 10, 2)
+    assert total == (7, 10, 2, 0)
 
 
 def test_operations_equal_those_of_the_compiler():

@@ -21,13 +21,18 @@ def told(row: list[str]) -> list[str]:
     return row
 
 
+def parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    found = argparse.ArgumentParser(prog="python -m benchmarks.engine", description="What the engine costs.")
+    found.add_argument("--only", choices=TABLES, help="one of the tables")
+    found.add_argument("--rounds", type=int, default=3, help="how often the forms take turns")
+    found.add_argument("--cache", help="a folder for compiled programs: a second measurement begins sooner")
+    return found
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, and print the tables."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description="What the engine costs.")
-    parser.add_argument("--only", choices=TABLES, help="one of the tables")
-    parser.add_argument("--rounds", type=int, default=3, help="how often the forms take turns")
-    parser.add_argument("--cache", help="a folder for compiled programs: a second measurement begins sooner")
-    arguments = parser.parse_args(argv)
+    arguments = parser().parse_args(argv)
     if arguments.cache:
         dl.enable_compile_cache(arguments.cache)
     print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}; medians of {arguments.rounds} rounds\n")

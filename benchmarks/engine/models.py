@@ -48,10 +48,10 @@ def data(name: str, steps: int) -> dict[str, np.ndarray]:
     return {"x": tokens[:, :-1], "y": tokens[:, 1:]}
 
 
-def task(name: str, steps: int, layer: dl.Layer | None = None, loss: Any = dl.losses.cross_entropy) -> Task:
-    """One of the models, or another over the data of one, with Adam."""
-    layer, optimizer, examples = layer or model(name), optax.adam(1e-3), data(name, steps)
-    step = dl.make_step(dl.supervised(layer, loss), optimizer)
+def task(name: str, steps: int) -> Task:
+    """One of the models, with Adam."""
+    layer, optimizer, examples = model(name), optax.adam(1e-3), data(name, steps)
+    step = dl.make_step(dl.supervised(layer, dl.losses.cross_entropy), optimizer)
     return Task(step, dl.train.create_state(layer, optimizer, examples["x"][:1]), examples, BATCH[name])
 
 

@@ -1,4 +1,7 @@
-"""From a fresh process to the first step: imports, tracing, compiling; with peers and with a cache of programs."""
+"""From a fresh process to the first step: imports, tracing, compiling; and with a cache of programs.
+
+Peers' first calls are those that ``python -m benchmarks compare`` prints.
+"""
 
 import importlib.util
 import json
@@ -10,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 MODELS = ("mlp", "cnn", "lstm", "gpt")
-PEERS = {"jaxdl": "jaxdl", "nnx": "flax", "torch": "torch"}
 
 
 def apart(*arguments: str) -> dict[str, float]:
@@ -27,25 +29,19 @@ def medians(rounds: int, *arguments: str) -> dict[str, float]:
 
 
 def compiling(rounds: int) -> Iterator[list[str]]:
-    """Seconds until the first steps are done, of each model and peer, and where jaxdl's go."""
+    """Seconds until the first steps of each model are done, and where they go."""
     for name in MODELS:
-        for peer, package in PEERS.items():
-            if importlib.util.find_spec(package) is not None:
-                found = medians(rounds, name, peer)
-                parts = [f"{found[part]:.2f}" if part in found else "" for part in PARTS]
-                yield [f"{name} {peer}", f"{found['first']:.2f}", *parts]
-
-
-PARTS = ("create", "trace", "lower", "compile")
+        found = medians(rounds, name)
+        yield [name, *(f"{found[part]:.2f}" for part in ("first", "create", "trace", "lower", "compile"))]
 
 
 def cached(rounds: int) -> Iterator[list[str]]:
     """Seconds from the start of Python to the first steps: without a cache, filling one, and finding all in it."""
     for name in MODELS:
         with tempfile.TemporaryDirectory() as folder:
-            without = medians(rounds, name, "jaxdl")
-            filling = apart(name, "jaxdl", folder)
-            finding = medians(rounds, name, "jaxdl", folder)
+            without = medians(rounds, name)
+            filling = apart(name, folder)
+            finding = medians(rounds, name, folder)
         ratio = finding["total"] / without["total"]
         yield [name, *(f"{found['total']:.2f}" for found in (without, filling, finding)), f"{ratio:.2f}"]
 

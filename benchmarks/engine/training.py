@@ -1,4 +1,4 @@
-"""What ``run`` costs beside the compiled steps, and how loaders, checkpoints and members change it."""
+"""What ``run`` costs beside the compiled steps, and how loaders and checkpoints change it."""
 
 import functools
 import statistics
@@ -158,35 +158,6 @@ def checkpoint(rounds: int) -> Iterator[list[str]]:
         yield [form, f"{taken:.3g}", f"{taken / found['never']:.3f}", each]
 
 
-def members(rounds: int) -> Iterator[list[str]]:
-    """Many models side by side in one program, against one after the other."""
-    for name, batch in (("mlp", 32), ("cnn", 8)):
-        counts = (1, 4, 16, 64, 256) if name == "mlp" else (1, 4, 16, 64)
-        layer = model(name) if name == "mlp" else small_cnn()
-        single = ensemble(name, layer, None, batch)
-        alone = by_turns({"loop": bare(single)}, rounds)["loop"]
-        for count in counts:
-            taken = by_turns({"vmapped": bare(ensemble(name, layer, count, batch))}, rounds)["vmapped"] / count
-            yield [name, str(count), f"{taken:.3g}", f"{alone:.3g}", f"{taken / alone:.2f}"]
-
-
-def small_cnn() -> dl.Layer:
-    L = dl.layers
-    return dl.sequential(L.conv(8, 3), jax.nn.relu, L.max_pool(2), L.flatten(), L.dense(32), jax.nn.relu, L.dense(10))
-
-
-def ensemble(name: str, layer: dl.Layer, count: int | None, batch: int) -> Task:
-    """A task of so many members that see the same batches, or of one model alone."""
-
-    def mean_loss(prediction: jax.Array, y: jax.Array) -> jax.Array:
-        each = functools.partial(dl.losses.cross_entropy)
-        return jax.vmap(each, (0, None))(prediction, y).sum(0) if count else each(prediction, y)
-
-    steps = max(2, 64 // (count or 1))
-    what = task(name, steps, dl.vmapped(layer, count) if count else layer, mean_loss)
-    return what._replace(batch=batch, data=jax.tree.map(lambda leaf: leaf[: steps * batch], data(name, steps)))
-
-
 TABLES: dict[str, tuple[list[str], Callable[[int], Iterator[list[str]]]]] = {
     "dispatch": (
         ["dispatch", "steps an epoch", "run, ms a step", "program alone", "ratio", "ms more an epoch"],
@@ -195,5 +166,4 @@ TABLES: dict[str, tuple[list[str], Callable[[int], Iterator[list[str]]]]] = {
     "shares": (["ms a step, in the program", *SHARES], shares),
     "overlap": (["loader", "of a step's time", "stream, ms a step", "resident", "ratio", "over no wait"], overlap),
     "checkpoint": (["saved every", "ms a step", "ratio", "ms each save"], checkpoint),
-    "members": (["members", "how many", "vmapped, ms a step and member", "one alone", "ratio"], members),
 }

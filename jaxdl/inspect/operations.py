@@ -15,12 +15,14 @@ class Operations(NamedTuple):
     """What a program does.
 
     **Fields** ``flops``: floating-point operations; ``bytes``: what its operations read and write if none is fused with
-    another; ``open_loops``: loops whose number of rounds depends on values, counted as one round.
+    another; ``open_loops``: loops whose number of rounds depends on values, counted as one round; ``products``: the
+    operations that are those of products of matrices and of convolutions.
     """
 
     flops: int = 0
     bytes: int = 0
     open_loops: int = 0
+    products: int = 0
 
     def plus(self, other: "Operations", times: int = 1) -> "Operations":
         return Operations(*(mine + times * its for mine, its in zip(self, other, strict=True)))
@@ -29,9 +31,9 @@ class Operations(NamedTuple):
 def count_operations(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Operations:
     """The operations of ``function(*args, **kwargs)``, counted in its program; nothing is computed.
 
-    A product of matrices ``(m, k) (k, n)`` has ``2 m k n`` operations, a convolution 2 for each entry of the kernel
-    that meets an output (also in the padding), a reduction or a window one for each entry that goes in, a Fourier
-    transform ``5 n log₂ n``, and every other arithmetic function of floats, ``exp`` as well as ``+``, one for each
+    A product of matrices ``(m, k) (k, n)`` has ``2 m k n`` operations, a convolution in its direct form 2 for each entry
+    of the kernel that meets the input at an output (padding and the holes of a dilated input are no work), a reduction
+    or a window one for each entry that goes in, a Fourier transform ``5 n log₂ n``, and every other arithmetic function of floats, ``exp`` as well as ``+``, one for each
     entry that comes out. Comparisons, choices, copies and integers count nothing. A scan counts as often as it is long,
     and of the branches of a ``cond`` the costliest. ``XLA`` may do less: it fuses, folds constants and drops what is
     not needed.
@@ -43,7 +45,7 @@ def count_operations(function: Callable[..., Any], *args: Any, **kwargs: Any) ->
         >>> def layer(w, x):
         ...     return jnp.tanh(x @ w)
         >>> count_operations(layer, jnp.ones((3, 4)), jnp.ones((2, 3)))
-        Operations(flops=56, bytes=168, open_loops=0)
+        Operations(flops=56, bytes=168, open_loops=0, products=48)
         >>> count_operations(jax.grad(lambda w, x: layer(w, x).sum()), jnp.ones((3, 4)), jnp.ones((2, 3))).flops > 56
         True
     """
@@ -132,7 +134,8 @@ def _alone(equation: Any) -> Operations:
     if not hasattr(out, "dtype") or not jnp.issubdtype(out.dtype, jnp.inexact):
         return Operations(0, moved)
     rule = _RULES.get(name)
-    return Operations(rule(equation) if rule else 0, moved)
+    flops = rule(equation) if rule else 0
+    return Operations(flops, moved, products=flops if name in _PRODUCTS else 0)
 
 
 def _bytes(aval: Any) -> int:
@@ -158,11 +161,34 @@ def _dot(equation: Any) -> int:
 
 
 def _conv(equation: Any) -> int:
-    kernel = equation.invars[1].aval.shape
-    numbers = equation.params["dimension_numbers"].rhs_spec
-    products = 2 * _out(equation) * math.prod(kernel[axis] for axis in numbers[1:])
-    # Of a dilated input, as in the gradient of a strided convolution, most of what the kernel meets are zeros.
-    return products // math.prod(equation.params["lhs_dilation"])
+    numbers, params = equation.params["dimension_numbers"], equation.params
+    image, kernel, out = (value.aval.shape for value in (*equation.invars, *equation.outvars))
+    met = 1
+    for axis, (low, _) in enumerate(params["padding"]):
+        size, taps = image[numbers.lhs_spec[axis + 2]], kernel[numbers.rhs_spec[axis + 2]]
+        stride, holes, apart = (params[name][axis] for name in ("window_strides", "lhs_dilation", "rhs_dilation"))
+        met *= _meetings((out[numbers.out_spec[axis + 2]], stride), (taps, apart), low, size, holes)
+    inputs = kernel[numbers.rhs_spec[1]]  # of one group
+    return 2 * met * out[numbers.out_spec[0]] * out[numbers.out_spec[1]] * inputs
+
+
+def _meetings(places: tuple[int, int], taps: tuple[int, int], low: int, size: int, holes: int) -> int:
+    """How many pairs ``(p, t)`` there are with ``p · stride + t · apart − low`` one of ``0, holes, …, (size − 1) · holes``.
+
+    ``places`` is the number of p and the stride, ``taps`` the number of t and how far they lie apart.
+    """
+    (few, near), (many, far) = sorted((places, taps))
+    shared = math.gcd(far, holes)
+    period, found = holes // shared, 0
+    for one in range(few):
+        start = one * near - low  # then start + other · far lies in the input, and at none of its holes
+        if start % shared:
+            continue
+        first = max(0, -(start // far))
+        last = min(many - 1, ((size - 1) * holes - start) // far)
+        at = -(start // shared) * pow(far // shared, -1, period) % period
+        found += max(0, (last - at) // period - (first - 1 - at) // period)
+    return found
 
 
 def _window(equation: Any) -> int:
@@ -213,6 +239,7 @@ _RULES: dict[str, Callable[[Any], int]] = {
     "cholesky": _cholesky,
     "triangular_solve": _solve,
 }
+_PRODUCTS = ("dot_general", "conv_general_dilated")
 _FREE = ("reshape", "squeeze", "expand_dims", "bitcast_convert_type", "stop_gradient")
 # Their inner program is that of one entry.
 _COUNTED_WHOLE = {"reduce_window", "scatter-add", "scatter_add", "scatter-mul", "scatter_mul", "scatter", "reduce"}
