@@ -84,7 +84,7 @@ class Saved:
             file.write(json.dumps(self.records[-1]) + "\n")
 
     def add_apart(self, *command: str) -> None:
-        """The lines that a command gives in a process of its own; where it fails, a word and what it gave until then."""
+        """The lines that a command gives in a process of its own; where it fails, those until then and a word."""
         words = [sys.executable, "-m", "benchmarks", *command]
         done = subprocess.run(words, stdout=subprocess.PIPE, text=True, cwd=turns.ROOT, check=False)
         for line in done.stdout.splitlines():

@@ -1,7 +1,7 @@
 """The work of a workload's step: floating-point operations and bytes, counted in the program of its plain form.
 
-**Operations**, by :func:`jaxdl.inspect.count_operations`: convolutions as in the direct form, loops as often as they are
-long; in the dtype that is measured.
+**Operations**, by :func:`jaxdl.inspect.count_operations`: convolutions as in the direct form, loops as often as they
+are long; in the dtype that is measured.
 
 **Bytes**, what a machine without a flaw must move: parameters and what the optimizer keeps, read once and written once
 in a step; the batch, read once. A prediction: parameters and batch read once, the result written once. All between,

@@ -45,8 +45,7 @@ def measure(names: Sequence[str], peers: Sequence[str], seconds: float, say: Say
     **Raises** ``DisagreementError`` at the end where peers did not compute the same somewhere.
     """
     disagreed = []
-    for name, x in ((name, x) for name in names if name in CURVES for x in CURVES[name].values):
-        curve = CURVES[name]
+    for curve, x in ((CURVES[name], x) for name in names if name in CURVES for x in CURVES[name].values):
         labels = {"x_label": curve.x_label, "y_label": "ms a step"}
         try:
             for record in by_turns(find(curve.text.format(x=x)), peers, 1, seconds, say):

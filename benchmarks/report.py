@@ -23,8 +23,8 @@ HEAD = (
 )
 
 OF_LIMIT = (
-    "Of the limit: the operations of a step at that rate, or its bytes at that bandwidth if that is longer, over the time "
-    "it took. Operations are those of the direct form: a convolution that is filtered needs fewer and may pass 100 %. "
+    "Of the limit: the operations of a step at that rate, or its bytes at that bandwidth if that is longer, over the "
+    "time it took. Operations are those of the direct form: a convolution that is filtered needs fewer and may pass 100 %. "
     "Bytes are those of the parameters, of what the optimizer keeps, and of the batch."
 )
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxdl as dl
-from benchmarks.engine.models import BATCH, Task, data, leaves, model, task
+from benchmarks.engine.models import BATCH, Task, leaves, model, task
 from jaxdl.data import epoch_order
 from jaxdl.train.program import train_program, zero_totals
 

@@ -30,10 +30,10 @@ class LeftOutError(Exception):
 class Session(Protocol):
     """One peer with one workload at hand. What trains begins from the workload's weights, on every call.
 
-    ``__init__`` puts the data where the peer's users have them before they train, and no more: it builds no model, draws
-    no weights and compiles nothing. All that belongs to the first work, which is timed, and may be kept from there on:
-    for jaxdl its model, ``create_state`` and its program, for the others their modules and initialisers, and for all of
-    them the workload's weights in place of those that they drew.
+    ``__init__`` puts the data where the peer's users have them before they train, and no more: it builds no model,
+    draws no weights and compiles nothing. All that belongs to the first work, which is timed, and may be kept from
+    there on: for jaxdl its model, ``create_state`` and its program, for the others their modules and initialisers, and
+    for all of them the workload's weights in place of those that they drew.
     """
 
     device: str

@@ -31,12 +31,12 @@ class Operations(NamedTuple):
 def count_operations(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Operations:
     """The operations of ``function(*args, **kwargs)``, counted in its program; nothing is computed.
 
-    A product of matrices ``(m, k) (k, n)`` has ``2 m k n`` operations, a convolution in its direct form 2 for each entry
-    of the kernel that meets the input at an output (padding and the holes of a dilated input are no work), a reduction
-    or a window one for each entry that goes in, a Fourier transform ``5 n log₂ n``, and every other arithmetic function of floats, ``exp`` as well as ``+``, one for each
-    entry that comes out. Comparisons, choices, copies and integers count nothing. A scan counts as often as it is long,
-    and of the branches of a ``cond`` the costliest. ``XLA`` may do less: it fuses, folds constants and drops what is
-    not needed.
+    A product of matrices ``(m, k) (k, n)`` has ``2 m k n`` operations, a convolution in its direct form 2 for each
+    entry of the kernel that meets the input at an output (padding and the holes of a dilated input are no work), a
+    reduction or a window one for each entry that goes in, a Fourier transform ``5 n log₂ n``, and every other arithmetic
+    function of floats, ``exp`` as well as ``+``, one for each entry that comes out. Comparisons, choices, copies and
+    integers count nothing. A scan counts as often as it is long, and of the branches of a ``cond`` the costliest.
+    ``XLA`` may do less: it fuses, folds constants and drops what is not needed.
 
     **Args** ``args``: arrays or specs, or pytrees of them.
 
@@ -173,7 +173,7 @@ def _conv(equation: Any) -> int:
 
 
 def _meetings(places: tuple[int, int], taps: tuple[int, int], low: int, size: int, holes: int) -> int:
-    """How many pairs ``(p, t)`` there are with ``p · stride + t · apart − low`` one of ``0, holes, …, (size − 1) · holes``.
+    """For how many pairs ``(p, t)`` is ``p · stride + t · apart − low`` one of ``0, holes, …, (size − 1) · holes``?
 
     ``places`` is the number of p and the stride, ``taps`` the number of t and how far they lie apart.
     """
@@ -181,7 +181,7 @@ def _meetings(places: tuple[int, int], taps: tuple[int, int], low: int, size: in
     shared = math.gcd(far, holes)
     period, found = holes // shared, 0
     for one in range(few):
-        start = one * near - low  # then start + other · far lies in the input, and at none of its holes
+        start = one * near - low  # start + other · far shall lie in the input, and in none of its holes
         if start % shared:
             continue
         first = max(0, -(start // far))
