@@ -23,9 +23,9 @@ HEAD = (
 )
 
 OF_LIMIT = (
-    "Of the limit: the operations of a step at that rate, or its bytes at that bandwidth if that is longer, over the "
-    "time it took. Operations are those of the direct form: a convolution that is filtered needs fewer and may pass 100 %. "
-    "Bytes are those of the parameters, of what the optimizer keeps, and of the batch."
+    "Of the limit: a step's operations at that rate, or its bytes at that bandwidth if that is longer, over the time "
+    "that it took. Operations are those of the direct form: a convolution that is filtered needs fewer and may pass "
+    "100 %. Bytes are those of the parameters, of what the optimizer keeps, and of the batch."
 )
 
 QUIET = 0.05

@@ -73,7 +73,8 @@ class Workload:
 
 GPT124M = GPT(layers=12, heads=12, width=768, time=1024, vocabulary=50_257)
 
-SECOND_BIAS = "torch, nnx and keras have a second bias in the gates r and z, and train it as well: the same function, more to update"
+BATCH_NORMS = {"drift": 2e-2, "epoch_drift": 5e-2}
+SECOND_BIAS = "torch, nnx and keras train a second bias in the gates r and z: the same function, with more to update"
 
 _ALL = (
     Workload("mlp", "784-256-128-10, batch 128", MLP(), 128, 128 * 200),
@@ -81,13 +82,7 @@ _ALL = (
     Workload("cnn", "the course's MNIST CNN, batch 32", CNN(), 32, 32 * 200),
     Workload("cnn256", "the course's MNIST CNN, batch 256", CNN(), 256, 256 * 30),
     Workload(
-        "deep",
-        "8 convolutions 3×3 (64 … 512) + batch norm, 32×32×3, batch 64",
-        Deep(),
-        64,
-        64 * 3,
-        drift=2e-2,
-        epoch_drift=5e-2,
+        "deep", "8 convolutions 3×3 (64 … 512) + batch norm, 32×32×3, batch 64", Deep(), 64, 64 * 3, **BATCH_NORMS
     ),
     Workload("rnn", "embedding 1000×32, simple RNN 32, 100 long, batch 32", Recurrent("simple_rnn", 32), 32, 32 * 200),
     Workload("lstm", "the same, LSTM 64", Recurrent("lstm", 64), 32, 32 * 80),
