@@ -15,6 +15,8 @@ from benchmarks.workloads import (
     Workload,
 )
 
+SMALL = Workload("small", "a small CNN", CNN(side=10, filters=4, hidden=8, classes=3), batch=8, examples=32)
+
 
 def tiny(name: str, network: Network, batch: int = 4) -> Workload:
     """An epoch of four steps."""

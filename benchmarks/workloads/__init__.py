@@ -81,9 +81,7 @@ _ALL = (
     Workload("ae", "784-128-32-128-784, batch 128", Autoencoder(), 128, 128 * 200),
     Workload("cnn", "the course's MNIST CNN, batch 32", CNN(), 32, 32 * 200),
     Workload("cnn256", "the course's MNIST CNN, batch 256", CNN(), 256, 256 * 30),
-    Workload(
-        "deep", "8 convolutions 3×3 (64 … 512) + batch norm, 32×32×3, batch 64", Deep(), 64, 64 * 3, **BATCH_NORMS
-    ),
+    Workload("deep", "8 convolutions 3×3 (64–512) + batch norm, 32×32×3, batch 64", Deep(), 64, 64 * 3, **BATCH_NORMS),
     Workload("rnn", "embedding 1000×32, simple RNN 32, 100 long, batch 32", Recurrent("simple_rnn", 32), 32, 32 * 200),
     Workload("lstm", "the same, LSTM 64", Recurrent("lstm", 64), 32, 32 * 80),
     Workload("gru", "the same, GRU 64", Recurrent("gru", 64), 32, 32 * 80, note=SECOND_BIAS),

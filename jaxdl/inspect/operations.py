@@ -35,8 +35,8 @@ def count_operations(function: Callable[..., Any], *args: Any, **kwargs: Any) ->
     entry of the kernel that meets the input at an output (padding and the holes of a dilated input are no work), a
     reduction or a window one for each entry that goes in, a Fourier transform ``5 n log₂ n``, and every other
     arithmetic function of floats, ``exp`` as well as ``+``, one for each entry that comes out. Comparisons, choices,
-    copies and integers count nothing. A scan counts as often as it is long, and of the branches of a ``cond`` the costliest.
-    ``XLA`` may do less: it fuses, folds constants and drops what is not needed.
+    copies and integers count nothing. A scan counts as often as it is long, and of the branches of a ``cond`` the
+    costliest. ``XLA`` may do less: it fuses, folds constants and drops what is not needed.
 
     **Args** ``args``: arrays or specs, or pytrees of them.
 
