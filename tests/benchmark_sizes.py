@@ -41,8 +41,8 @@ TINY = {
         tiny_recurrent("gru"),
         tiny("gpt", GPT(time=6, vocabulary=11, **SIZES)),
         tiny("gpt_dropout", GPT(time=6, vocabulary=11, dropout=0.1, **SIZES)),
-        tiny("vit", ViT(side=8, classes=3, **SIZES)),
-        tiny("unet", UNet(side=8, features=(3, 4, 5))),
+        tiny("vit", ViT(side=8, classes=3, **SIZES | {"layers": 1})),
+        tiny("unet", UNet(side=4, features=(3, 4))),
         tiny("conv3d", Conv3D(side=4, features=(3, 4), classes=3)),
         tiny("embedding", WordBag(vocabulary=20, features=5, words=4)),
     )

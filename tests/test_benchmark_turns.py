@@ -172,7 +172,7 @@ def test_each_round_begins_with_another_peer(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_many_members_train_as_each_alone_does() -> None:
-    """From the same weights, on its own batches, a member of ``vmapped`` comes to the parameters of the single model."""
+    """From the same weights, on its own batches, a member of ``vmapped`` comes to what the single model does."""
     for workload in (find("mlp:sizes=12x8x3,batch=4,steps=1"), SMALL):
         step, state = members.ensemble(workload, 3)
         alone, begun = members.single(workload)

@@ -6,7 +6,9 @@ os.environ["KERAS_BACKEND"] = "jax"  # read as Keras is imported
 
 import functools
 import importlib.util
+from collections.abc import Iterator
 
+import jax
 import numpy as np
 import pytest
 from benchmark_sizes import TINY
@@ -14,7 +16,8 @@ from benchmark_sizes import TINY
 from benchmarks.peers import PEERS, LeftOutError, Session, open_session
 
 RANDOM = [name for name, workload in TINY.items() if workload.random]
-OTHERS = [peer for peer in PEERS if not peer.startswith("torch") and peer != "keras_scan"]
+OTHERS = [(peer, name) for peer in ("jaxdl", "nnx", "equinox", "keras") for name in TINY]
+OTHERS += [("jaxdl_fused", "cnn"), ("plain", "cnn")]  # tests/test_benchmark_counts.py has the rest beside jaxdl.
 
 SECOND_BIASES = {"nnx", "keras"}
 """Peers whose GRU has a second bias in the gates r and z: it trains as well, so that they move twice as fast."""
@@ -25,13 +28,19 @@ def no_rank_promotion() -> None:
     """Instead of the suite's: other projects' layers add a bias as they like."""
 
 
+@pytest.fixture(autouse=True, scope="module")
+def compiled_at_once() -> Iterator[None]:
+    """What is computed shall be right, not fast: compiling takes most of the time here."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 def session(peer: str, name: str) -> Session:
-    if importlib.util.find_spec(PEERS[peer]) is None:
+    """A peer that is not installed is passed over, but not where everything must hold: there it fails."""
+    if importlib.util.find_spec(PEERS[peer]) is None and "CI" not in os.environ:
         pytest.skip(f"{PEERS[peer]} is not installed")
-    try:
-        return open_session(peer, TINY[name])
-    except LeftOutError as word:
-        pytest.skip(str(word))
+    return open_session(peer, TINY[name])
 
 
 @functools.cache
@@ -40,8 +49,17 @@ def by_torch(name: str) -> tuple[np.ndarray, list[float]]:
     return reference.outputs(), reference.losses(3)
 
 
-@pytest.mark.parametrize("name", TINY)
-@pytest.mark.parametrize("peer", OTHERS)
+def test_a_missing_peer_fails_where_everything_must_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PEERS, "torch", "a_package_that_is_not_there")
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="is not installed"):
+        session("torch", "mlp")
+    monkeypatch.setenv("CI", "1")
+    with pytest.raises(LeftOutError, match="a_package_that_is_not_there is not installed"):
+        session("torch", "mlp")
+
+
+@pytest.mark.parametrize(("peer", "name"), OTHERS)
 def test_peers_agree(peer: str, name: str) -> None:
     other = session(peer, name)
     outputs, losses = by_torch(name)
@@ -55,8 +73,11 @@ def test_peers_agree(peer: str, name: str) -> None:
     np.testing.assert_allclose(ours[1:], losses[1:], rtol=1e-3 if one_bias else 1e-4)
 
 
-@pytest.mark.parametrize("peer", ["torch", "nnx", "equinox", "keras", "keras_scan"])
-@pytest.mark.parametrize("name", ["cnn", "gpt_dropout"])
+@pytest.mark.parametrize(
+    ("peer", "name"),
+    [(peer, name) for peer in ("torch", "nnx", "equinox", "keras") for name in ("cnn", "gpt_dropout")]
+    + [("keras_steps", "cnn")],
+)
 def test_peers_train_and_predict(peer: str, name: str) -> None:
     trained = session(peer, name)
     means: list[float] = []
