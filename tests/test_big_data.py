@@ -1,6 +1,7 @@
 """Data that do not lie in memory: folders of images, memory maps, buckets of lengths, Grain's data sets."""
 
 import itertools
+import warnings
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ import jaxdl as dl
 from jaxdl import data
 from jaxdl import layers as L
 from jaxdl.data.examples import stack_examples
+from jaxdl.train import chunks, feed, sources
 
 RNG = np.random.default_rng(0)
 MODEL = dl.sequential(L.flatten(), L.dense(2))
@@ -133,6 +135,34 @@ def test_mapped_arrays_are_those_in_the_files_and_train_the_same(tmp_path):
     equal(dl.fit(MODEL, {"x": whole, "y": arrays["y"]}, epochs=2, batch_size=4, **HOW)[0].params, expected)
 
 
+def test_mapped_arrays_are_read_in_chunks_unless_an_array_is_made_of_them(tmp_path, monkeypatch):
+    """Never as a whole: neither to be kept nor to be checked."""
+    monkeypatch.setattr("jaxdl.train.chunks.CHUNK_STEPS", 2)
+    seen = []
+    whole = feed.check_finite
+
+    def check(call, given, *rows):
+        seen.append(len(given["y"]))
+        whole(call, given, *rows)
+
+    monkeypatch.setattr("jaxdl.train.sources.check_finite", check)
+    monkeypatch.setattr("jaxdl.train.chunks.check_finite", check)
+    x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (40, 3))
+    x[:] = RNG.normal(size=(40, 3))
+    given = {"x": x, "y": np.arange(40) % 2}
+    for mapped in (given, given | {"x": np.asarray(x)}, given | {"x": x[:, 1:]}):
+        assert isinstance(sources.open_feed("fit", mapped, batch_size=4), chunks.ChunkFeed)
+    copied = sources.open_feed("fit", given | {"x": np.array(x)}, batch_size=4)
+    assert isinstance(copied, feed.ResidentFeed)
+    seen.clear()
+    trained, _ = dl.fit(MODEL, given, epochs=1, batch_size=4, **HOW)
+    dl.evaluate(MODEL, trained, given, loss=dl.losses.cross_entropy, batch_size=4)
+    assert max(seen) == 8
+    x[23, 1] = np.nan
+    with pytest.raises(ValueError, match=r"1 nan or inf in data\['x'\], the first in example 23"):
+        dl.fit(MODEL, given, epochs=1, batch_size=4, **HOW)
+
+
 def test_bad_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="must be a folder; got none, or a file"):
         data.memmap(tmp_path / "nowhere")
@@ -175,6 +205,24 @@ def test_what_a_source_raises_names_the_example():
         ValueError, match=r"fit: each example must be like example 3, \{'x': float64\[2\]\}; got .*\[3\]\} in"
     ):
         stack_examples("fit", Source(), [3, 5])
+    mixed = [np.float32(1), np.float64(2)]
+    with pytest.raises(ValueError, match=r"must be like example 0, float32\[\]; got float64\[\] in example 1"):
+        stack_examples("fit", mixed, [0, 1])
+
+
+def test_what_a_source_raises_names_the_example_through_fit():
+    class Source:
+        def __len__(self):
+            return 9
+
+        def __getitem__(self, index):
+            if index == 7:
+                raise OSError("the disk is gone")
+            return {"x": np.ones(2, np.float32), "y": np.int32(0)}
+
+    with pytest.raises(OSError, match="the disk is gone") as raised:
+        dl.fit(MODEL, Source(), epochs=1, batch_size=3, **HOW)
+    assert "  in example 7 of the data" in raised.value.__notes__
 
 
 # Buckets of lengths
@@ -248,6 +296,20 @@ def test_a_network_trains_on_buckets_and_resumes(tmp_path):
     resumed, again = dl.fit(model, batches, epochs=4, checkpoint=tmp_path / "run", resume=True, **HOW)
     equal(resumed.params, whole.params)
     assert again["loss"] == history["loss"]
+
+
+@pytest.mark.parametrize("remainder", ["train", "drop"])
+def test_buckets_say_how_many_shapes_they_have(remainder):
+    words, y = [np.arange(1 + row % 8) for row in range(42)], np.arange(42) % 2
+    batches = data.buckets((words, y), 4, lengths=(2, 4, 6, 8), remainder=remainder)
+    assert batches.kinds == (8 if remainder == "train" else 4)
+    model = dl.sequential(L.embedding(9, 4), L.global_avg_pool(), L.dense(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dl.fit(model, batches, epochs=2, **HOW)
+    batches.kinds = 3
+    with pytest.warns(UserWarning, match="compiled again, for batches of"):
+        dl.fit(model, batches, epochs=1, **HOW | {"optimizer": optax.sgd(0.2)})
 
 
 def test_wrong_buckets_are_named():

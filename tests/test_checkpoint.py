@@ -107,6 +107,24 @@ def test_a_resumed_run_has_the_same_bits(tmp_path, data, stops, whole):
     assert_same_bits(fit(data, checkpoint=tmp_path, resume=True), whole)
 
 
+class Loader:
+    """An iterable that is begun anew each epoch, always in one order."""
+
+    def __iter__(self):
+        return stream(0, 0)
+
+
+@pytest.mark.parametrize("done", [3, 10])
+def test_an_iterable_goes_on_in_the_middle_of_an_epoch(tmp_path, done):
+    def fit_it(**arguments):
+        return fit(Loader(), batch_size=None, **arguments)
+
+    expected = fit_it()
+    stopped, _ = fit_it(checkpoint=dl.Checkpoint(tmp_path, every_steps=1), callbacks=[stop_at(done)])
+    assert int(stopped.step) == done
+    assert_same_bits(fit_it(checkpoint=tmp_path, resume=True), expected)
+
+
 def test_more_epochs_go_on_from_what_is_finished(tmp_path, whole):
     fit(epochs=2, checkpoint=tmp_path)
     assert_same_bits(fit(epochs=4, checkpoint=tmp_path, resume=True), whole)

@@ -6,6 +6,9 @@ import stat
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -15,7 +18,7 @@ import pytest
 import jaxdl as dl
 from benchmarks.engine import models, training
 from jaxdl import layers as L
-from jaxdl.train import chunks, pace
+from jaxdl.train import chunks, compile_cache, pace, prefetch
 from jaxdl.train.feed import Feed
 
 RNG = np.random.default_rng(0)
@@ -89,6 +92,19 @@ def test_a_run_that_is_stopped_in_an_evaluation_resumes_to_the_same_bits(tmp_pat
         assert history[name] == expected[name]
 
 
+def test_a_stop_after_the_last_program_of_an_evaluation_lets_it_count(single_steps):
+    """Of a stream nobody knows that a program is the last one."""
+
+    def stop(event):
+        event.stop = event.kind == "evaluation" and event.epoch == 1 and event.step == last
+
+    last = 10
+    _, history = fit(validation=stream, callbacks=[stop])
+    assert history["validation_loss"] == fit(validation=stream, epochs=1)[1]["validation_loss"]
+    last = 9
+    assert fit(validation=stream, callbacks=[stop])[1]["validation_loss"] == [None]
+
+
 # Reading ahead
 
 
@@ -154,6 +170,74 @@ def test_reading_ahead_ends_with_the_run():
 
     fit(endless, steps_per_epoch=1000, epochs=1, callbacks=[stop])
     assert not [thread for thread in threading.enumerate() if thread.name == "jaxdl-prefetch"]
+
+
+def test_what_reads_is_closed_by_the_thread_that_reads():
+    closed = []
+
+    def numbers():
+        try:
+            yield from itertools.count()
+        finally:
+            closed.append(threading.current_thread().name)
+
+    held = numbers()  # held, so that no one else closes it
+    ahead = prefetch.prefetch(held)
+    assert next(ahead) == 0
+    ahead.close()
+    assert closed == ["jaxdl-prefetch"]
+
+    def failing():
+        try:
+            yield 1
+        finally:
+            raise OSError("no way to close")
+
+    with pytest.raises(OSError, match="no way to close"):
+        list(prefetch.prefetch(failing()))
+
+
+def test_a_reader_that_is_blocked_is_left_behind_with_a_warning(monkeypatch):
+    monkeypatch.setattr(prefetch, "PATIENCE", 0.01)
+    release = threading.Event()
+
+    def blocked(epoch, start):
+        yield from itertools.islice(stream(epoch, start), 2)
+        release.wait(10)
+
+    def stop(event):
+        event.stop = event.kind == "program"
+
+    monkeypatch.setattr(chunks, "CHUNK_STEPS", 1)
+    with pytest.warns(UserWarning, match="the data are still being read: the thread is left behind"):
+        fit(blocked, epochs=1, callbacks=[stop])
+    release.set()
+
+
+@pytest.mark.parametrize("kind", ["source", "stream"])
+def test_an_object_that_training_and_validation_share_is_read_in_turn(kind):
+    inside, threads = [], set()
+
+    def alone(read):
+        assert not inside
+        inside.append(1)
+        time.sleep(0.001)
+        threads.add(threading.get_ident())
+        inside.pop()
+        return read()
+
+    class Shared(Source):
+        def __getitem__(self, index):
+            return alone(lambda: super(Shared, self).__getitem__(index))
+
+    class Stream:
+        def __call__(self, epoch, start):
+            batches = stream(epoch, start)
+            return iter(lambda: alone(lambda: next(batches, None)), None)
+
+    data = {"source": Shared, "stream": Stream}[kind]()
+    fit(data, validation=data, epochs=2)
+    assert len(threads) > 1
 
 
 def test_orders_are_drawn_ahead_to_the_same_bits(monkeypatch):
@@ -231,13 +315,100 @@ def test_a_folder_that_is_not_safe_is_refused(tmp_path, untouched, monkeypatch):
         dl.enable_compile_cache(folder)
     folder.chmod(0o777)
     (folder / "inner").mkdir(mode=0o700)
-    with pytest.raises(ValueError, match=r"no folder above .*inner may be writable by all; got .*open, mode 0777"):
+    with pytest.raises(ValueError, match=r"no folder above .*inner may be writable by others, unless.*; got .*open, mode 0777"):
         dl.enable_compile_cache(folder / "inner")
     other = tmp_path / "other"
     other.mkdir(mode=0o700)
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     with pytest.raises(ValueError, match=r"other must belong to this user, 12345; got user \d+"):
         dl.enable_compile_cache(other)
+
+
+def test_a_folder_above_must_be_safe_as_well(tmp_path, untouched, monkeypatch):
+    above = tmp_path / "above"
+    folder = above / "inner"
+    folder.mkdir(parents=True, mode=0o700)
+    whole = Path.stat
+
+    def owned(path, **how):
+        found = list(whole(path, **how))
+        if path == above:
+            found[stat.ST_UID] = 4321
+        return os.stat_result(found)
+
+    with monkeypatch.context() as changed:
+        changed.setattr(Path, "stat", owned)
+        with pytest.raises(ValueError, match=r"must belong to this user, \d+, or to root; got .*above, user 4321"):
+            dl.enable_compile_cache(folder)
+    above.chmod(0o775)
+    monkeypatch.setattr(compile_cache, "_is_private", lambda group: False)
+    with pytest.raises(ValueError, match=r"writable by others, unless .*; got .*above, mode 0775. Did you mean chmod"):
+        dl.enable_compile_cache(folder)
+
+
+def test_others_may_write_above_under_the_sticky_bit_and_a_private_group(tmp_path, monkeypatch):
+    above = tmp_path / "above"
+    folder = above / "inner"
+    folder.mkdir(parents=True, mode=0o700)
+    above.chmod(0o1777)
+    compile_cache._check_private(folder)
+    above.chmod(0o775)
+    monkeypatch.setattr(compile_cache, "_is_private", lambda group: True)
+    compile_cache._check_private(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "members", "private"),
+    [
+        ("ann", 7, [], True),
+        ("ann", 7, ["ann"], True),
+        ("ann", 7, ["ann", "bob"], False),
+        ("staff", 7, [], False),
+        ("ann", 8, [], False),
+    ],
+)
+def test_a_private_group_is_named_like_its_only_member(monkeypatch, name, group, members, private):
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: SimpleNamespace(pw_name="ann", pw_gid=7))
+    monkeypatch.setattr("grp.getgrgid", lambda gid: SimpleNamespace(gr_name=name, gr_gid=gid, gr_mem=members))
+    assert compile_cache._is_private(group) is private
+
+
+def test_a_group_without_a_name_is_not_private(monkeypatch):
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert compile_cache._is_private(7) is False
+
+
+def test_the_folder_that_was_checked_is_the_one_that_is_used(tmp_path):
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to("real")
+    code = "import sys, jax, jaxdl as dl; dl.enable_compile_cache(sys.argv[1]); print(jax.config.jax_compilation_cache_dir)"
+    run = [sys.executable, "-c", code, str(tmp_path / "link")]
+    assert subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip() == str(tmp_path / "real")
+
+
+def test_an_entry_that_is_torn_is_warned_of_and_its_program_compiled_anew(tmp_path):
+    _, bits = python(tmp_path / "programs")
+    for entry in (tmp_path / "programs").glob("*-cache"):
+        entry.write_bytes(entry.read_bytes()[:100])
+    run = [sys.executable, "-c", CODE, str(tmp_path / "programs")]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[1] == bits
+    assert "Error reading persistent compilation cache entry" in done.stderr
+
+
+def test_the_instruction_set_is_part_of_what_a_program_is_found_by(tmp_path):
+    """So machines of different kinds may share a home."""
+    code = "import sys, jax, jaxdl as dl; dl.enable_compile_cache(sys.argv[1]); jax.jit(lambda x: x + 1)(1.0)"
+    folder = tmp_path / "programs"
+    names = []
+    for flags in ("", "--xla_cpu_max_isa=SSE4_2"):
+        run = [sys.executable, "-c", code, str(folder)]
+        subprocess.run(run, check=True, env=os.environ | {"XLA_FLAGS": flags}, capture_output=True)
+        names.append({entry.name for entry in folder.glob("*-cache")})
+    assert names[0] < names[1]
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path, untouched):

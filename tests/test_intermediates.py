@@ -220,6 +220,49 @@ def test_a_combinator_of_ones_own():
         assert list(gradients(model, params, state, X, jnp.sum)) == list(values)
 
 
+@dl.core.combinator
+def looped(layer):
+    children = Children("looped", [("inner", layer)])
+    (one,) = children.named
+
+    def build(key, x, visit, path):
+        params, state = {}, {}
+        return dl.core.Built(params, state, children.build_one(one, key, x, visit, path, params, state))
+
+    def apply(params, state, x, *, train, key=None):
+        def body(carry, _):
+            new = {}
+            y = children.apply_one(one, params, carry[1], carry[0], new, train=train, key=key)
+            return (y, new), None
+
+        return jax.lax.scan(body, (x, state), None, length=2)[0]
+
+    return build, apply
+
+
+def test_state_that_is_carried_by_hand_is_an_error_that_names_the_layer():
+    model = dl.sequential(L.dense(3), ("loop", looped(L.batch_norm())), L.dense(2))
+    params, state = model.init(jax.random.key(0), X)
+    message = (
+        r"inspect: each layer must be one that can be seen into: a combinator that carries .* by hand; got 'loop'. Did "
+        r"you mean to let core.children.Children apply it outside of such a loop, or paths without it\?"
+    )
+    batch = (X, jnp.zeros(len(X), jnp.int32))
+    for look in (
+        lambda: intermediates(model, params, state, X),
+        lambda: gradients(model, params, state, X, jnp.sum),
+        lambda: dl.inspect.locate_nonfinite(model, params, state, batch),
+    ):
+        with pytest.raises(TypeError, match=message):
+            look()
+    alone = looped(L.batch_norm())
+    with pytest.raises(TypeError, match="by hand; got 'looped'"):
+        intermediates(alone, *alone.init(jax.random.key(0), X), X)
+    assert list(intermediates(model, params, state, X, paths=["dense*", "loop"])) == ["dense", "loop", "dense_1"]
+    with pytest.raises(TypeError, match="dot_general"):  # an error of the model's own stays what it is
+        intermediates(dl.sequential(lambda x: x @ jnp.ones(7)), {}, {}, X)
+
+
 def test_what_is_not_asked_for_leaves_no_trace():
     model = dl.sequential(L.dense(3), jnp.tanh, L.dense(2))
     params, state = model.init(jax.random.key(0), X)

@@ -11,6 +11,11 @@ The contract::
 - ``train`` is a Python bool, by keyword, without a default. Under a transform, bind it first:
   ``jax.jit(partial(layer.apply, train=True))``. There is no other mode flag and there are no ``**kwargs``.
 - ``key`` is needed only by layers that draw random numbers while they train.
+- A state entry whose name begins with ``*`` (:data:`jaxdl.core.watch.WATCH`) is reserved: by it
+  :func:`jaxdl.inspect.intermediates` and its like ask for what passes through a layer, and what comes back under it is
+  of another tree than what went in. ``core.children.Children`` answers it. A combinator that carries the state of what
+  it holds through a loop of its own (``lax.scan``) cannot be seen into, which is then an error of theirs; a stack gives
+  the new state as the loop's output (``core.watch.watched_member``).
 - A state leaf named ``aux_loss`` is added to the loss by :func:`jaxdl.supervised`, and reset after each step.
 - What only decoding needs is not state. A layer that reads a sequence piece by piece has a :class:`Decoding` as well::
 

@@ -59,6 +59,12 @@ def spelled_out(kind: str, call: str) -> Iterator[None]:
         raise
 
 
+def trail(error: Exception) -> str:
+    """The path of the layer that an error came from, as :func:`located` noted it; empty where it did not."""
+    path: str = getattr(error, _TRAIL, ("", "", None))[0]
+    return path
+
+
 @contextmanager
 def located(kind: str, name: str, x: Any) -> Iterator[None]:
     """Within it, an error is noted with the path of the child that raised it: once, and grown by each combinator.

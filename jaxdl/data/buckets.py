@@ -15,12 +15,14 @@ from jaxdl.data.text import pad_sequences
 class Buckets:
     """What :func:`buckets` gives: ``(epoch, start) ->`` the batches of that epoch from the one of that number on.
 
-    **Fields** ``lengths``: the sizes of the time axis; ``len()``: the batches of an epoch.
+    **Fields** ``lengths``: the sizes of the time axis; ``kinds``: of how many shapes the batches are; ``len()``: the
+    batches of an epoch.
     """
 
     def __init__(self, data: dict[str, Any], lengths: tuple[int, ...], home: np.ndarray, size: int, **order: Any):
         self.data, self.lengths, self.home, self.size = data, lengths, home, size
         self.order: dict[str, Any] = order
+        self.kinds = len({(bucket, len(rows)) for bucket, rows in self._plan(0)})
 
     def __len__(self) -> int:
         return len(self._plan(0))

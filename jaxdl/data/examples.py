@@ -13,7 +13,7 @@ def stack_examples(call: str, source: Any, rows: Iterable[Any]) -> Any:
     """The examples ``source[row]`` for each row, stacked along a new first axis.
 
     **Raises** what the source raises, with a note of the example's number; ``ValueError`` for an example that is not
-    like the first one, in its tree or in its shapes.
+    like the first one, in its tree, its shapes or its dtypes.
 
     Example:
         >>> stack_examples("fit", [{"x": np.ones(2)}, {"x": np.zeros(2)}], [1, 0, 0])["x"].shape
@@ -28,10 +28,10 @@ def stack_examples(call: str, source: Any, rows: Iterable[Any]) -> Any:
             error.add_note(f"  in example {row} of the data")
             raise
         arrays = jax.tree.map(np.asarray, example)
-        shapes = jax.tree.map(np.shape, arrays), jax.tree.structure(arrays)
+        kind = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arrays)], jax.tree.structure(arrays)
         if like is None:
-            like, first = shapes, (row, arrays)
-        elif shapes != like:
+            like, first = kind, (row, arrays)
+        elif kind != like:
             needs = f"each example must be like example {first[0]}, {describe(first[1])}"
             raise bad_value(call, needs, f"{describe(arrays)} in example {row}")
         examples.append(arrays)

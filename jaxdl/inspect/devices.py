@@ -1,12 +1,13 @@
 """What the machine offers, and with which versions."""
 
 import importlib
-import os
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import jax
+
+from jaxdl.core.machine import core_count, memory_bytes
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def devices() -> Devices:
     versions = {"python": platform.python_version()} | {
         name: importlib.import_module(name).__version__ for name in names
     }
-    return Devices(found, jax.process_index(), jax.process_count(), _cores(), _memory(), versions)
+    return Devices(found, jax.process_index(), jax.process_count(), core_count(), memory_bytes(), versions)
 
 
 def _described(device: jax.Device) -> Device:
@@ -85,11 +86,3 @@ def _described(device: jax.Device) -> Device:
     stats = (device.memory_stats() if mine else None) or {}
     numbers = stats.get("bytes_limit"), stats.get("bytes_in_use")
     return Device(device.id, device.platform, device.device_kind, device.process_index, *numbers)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _memory() -> int | None:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else None

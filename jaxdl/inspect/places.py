@@ -1,12 +1,15 @@
 """The places of a model at which values can be seen: the input and the output of each of its layers."""
 
 import fnmatch
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 
 from jaxdl.core import LayerLike, Part, bad_type, bad_value, build, specs
+from jaxdl.core.children import kind_of
+from jaxdl.core.errors import trail
 from jaxdl.core.layer import checked_result
 from jaxdl.core.select import near
 from jaxdl.core.watch import WATCH, watched
@@ -138,7 +141,24 @@ class Watched(NamedTuple):
         def run(state: Any, x: Any) -> Any:
             return checked_result("apply", self.model.apply(params, state, x, train=train, key=key))
 
-        return watched(run, state, x)
+        try:
+            return watched(run, state, x)
+        except (TypeError, ValueError) as error:
+            plain = functools.partial(self.model.apply, train=train, key=key)
+            if not _runs(plain, params, without_answers(state), x):
+                raise  # an error of the model's own
+            needs = "each layer must be one that can be seen into: a combinator that carries state through a loop by hand"
+            hint = "Did you mean to let core.children.Children apply it outside of such a loop, or paths without it?"
+            where = f"{trail(error) or kind_of(self.model)!r}"
+            raise bad_type("inspect", needs, where, hint) from error
+
+
+def _runs(function: Callable[..., Any], *arguments: Any) -> bool:
+    try:
+        jax.eval_shape(function, *arguments)
+    except Exception:
+        return False
+    return True
 
 
 def in_order(places: Sequence[Place], outer: tuple[int, ...] = ()) -> Iterator[tuple[Place, tuple[int, ...]]]:

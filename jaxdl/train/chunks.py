@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.core import bad_value, describe
+from jaxdl.core.checks import is_int
 from jaxdl.data.split import count_examples
 from jaxdl.train.feed import Check, Feed, Plan, Prepare, Segment, batch_spec, check_finite
 from jaxdl.train.prefetch import prefetch
@@ -24,6 +25,7 @@ CHUNK_SECONDS = 0.3
 """About how long a chunk is read; nothing trains while the first one is, and a slow source leaves room in it."""
 
 Kind = tuple[str, int]
+_END = object()
 
 
 def _chunk_steps(batch: Any) -> int:
@@ -82,8 +84,9 @@ class ChunkFeed(Feed):
         self.checks.append(check)
 
     def _load(self, rows: np.ndarray) -> Any:
-        data = jax.tree.map(np.asarray, self.read(rows))
-        check_finite(self.call, data)
+        with self.reading:
+            data = jax.tree.map(np.asarray, self.read(rows))
+        check_finite(self.call, data, rows)
         for check in self.checks:
             check(data)
         return data
@@ -111,7 +114,8 @@ class ChunkFeed(Feed):
 class StreamFeed(Feed):
     """Batches as they come: from ``data(epoch, start)``, or from an iterable that is begun anew each epoch.
 
-    An iterator that can be read only once lasts for one epoch, or for as many as ``steps_per_epoch`` makes of it.
+    An iterable that goes on in the middle of an epoch is read from its beginning up to there, so its order must be the
+    same each time. An iterator that can be read only once lasts for one epoch, or for as many as ``steps_per_epoch`` makes of it.
     """
 
     def __init__(self, call: str, data: Any, steps: int | None, prepare: Prepare):
@@ -119,6 +123,8 @@ class StreamFeed(Feed):
         self.checks: list[Check] = []
         self.once = isinstance(data, Iterator)
         self.numbered = callable(data)
+        kinds = getattr(data, "kinds", None)
+        self.kinds = int(kinds) if is_int(kinds) else Feed.kinds
         self.spec: Any = None
         self.pending: list[Any] = []
         self.rooms: dict[Kind, int] = {}
@@ -129,14 +135,23 @@ class StreamFeed(Feed):
             yield self.pending.pop(0)
 
     def _raw(self, number: int, start: int = 0) -> Iterator[Any]:
-        fresh = iter(self.data(number, start) if self.numbered else self.data)
+        if self.numbered:
+            return iter(self.data(number, start))
+        fresh = itertools.islice(iter(self.data), start, None)
         return itertools.chain(self._again(), fresh) if self.once else fresh
 
     def _batches(self, number: int, start: int) -> Iterator[Any]:
         left = None if self.steps is None else self.steps - start
-        for batch in itertools.islice(self._raw(number, start), left):
-            # Copied, since several are held and a source may fill one buffer again and again.
-            yield jax.tree.map(lambda leaf: np.array(leaf, copy=True), self.prepare(batch))
+        with self.reading:
+            raw = itertools.islice(self._raw(number, start), left)
+        while True:
+            with self.reading:
+                batch = next(raw, _END)
+                if batch is _END:
+                    return
+                # Copied, since several are held and a source may fill one buffer again and again.
+                batch = jax.tree.map(lambda leaf: np.array(leaf, copy=True), self.prepare(batch))
+            yield batch
 
     def example(self) -> Any:
         if self.spec is None:

@@ -84,7 +84,7 @@ class Dispatcher:
             self.tail = None
         before = trace_count()
         state, totals = self._call(state, totals, segment, 0, 0, 0)
-        if trace_count() > before and len(self.paces) > 1:
+        if trace_count() > before and len(self.paces) >= self.feed.kinds:
             earlier = ", ".join(str(order[0][1]) for order, *_ in self.paces)
             warnings.warn(
                 f"{self.call}: compiled again, for batches of {segment.order.shape[1]} from "

@@ -62,8 +62,12 @@ def run(
 
     **Args**
     ``train_state``: any pytree of arrays; the step gives back one like it. It is copied first, unless ``consume``.
-    ``data``: a pytree of arrays (kept on the device and gathered there while they fit, else read in chunks); a source
-    with ``len()`` and ``[index]``; a callable ``data(epoch, start)`` or an iterable that gives batches.
+    ``data``: a pytree of arrays (kept on the device and gathered there while they fit, else read in chunks, as memory
+    maps always are); a source with ``len()`` and ``[index]``; a callable ``data(epoch, start)`` or an iterable that
+    gives batches, of one shape but for a smaller last one, or of as many as its attribute ``kinds`` says. All but
+    arrays are read ahead by a thread: a callable is asked for the next epoch while this one's callbacks run; a source
+    that training and validation share is read from two threads, in turn if it is the same object; an iterator loses
+    what was read ahead of a run that is stopped.
     ``batch_size``: examples a step, for all but streams of batches. ``remainder``: ``"train"`` on a smaller last batch,
     or ``"drop"`` it. ``seed``, ``first_epoch``: the order of an epoch is a function of the seed and its number.
     ``steps_per_epoch``: where an epoch of a stream ends, if not with the stream.
@@ -72,7 +76,8 @@ def run(
     ``transform``: ``(batch, key) -> batch``, inside of the program: uint8 to float, or augmentation; pure. The key is
     None where nothing may be augmented: in evaluation, and where only shapes are asked for.
     ``checkpoint``: a folder, or a :class:`Checkpoint` that says how often and what is kept. ``resume``: go on from what
-    is there; the data must be ones that can begin in the middle (a bare iterator cannot).
+    is there; the data must be ones that can begin in the middle: a bare iterator cannot, and an iterable is read up to
+    there, so it must give the same batches in the same order each time.
     ``callbacks``: each is called with an :class:`Event`. ``progress``: a bar and a table on a terminal, else plain
     lines.
 
@@ -233,9 +238,11 @@ class _Engine:
         """What the evaluation comes to; None if the run was stopped in the middle of it."""
         if not isinstance(evaluate, Evaluation):
             return evaluate(self.state)
-        for done in evaluate.programs(self.state):
+        programs = evaluate.programs(self.state)
+        for done in programs:
             self._tell(event, kind="evaluation", step=done, steps=evaluate.feed.steps)
-            if self._done() and done != evaluate.feed.steps:
+            # Of a stream nobody knows that this was the last one before it is asked for another.
+            if self._done() and done != evaluate.feed.steps and next(programs, None) is not None:
                 return None
         return evaluate.met
 

@@ -5,7 +5,7 @@ A feed gives each epoch as segments: some examples on the device, and the order 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any, NamedTuple
 
 import jax
@@ -43,6 +43,10 @@ class Feed(ABC):
     """Whether it is used up after one epoch, unless ``steps`` says where an epoch ends."""
     numbered = False
     """Whether it asks for the number of an epoch whose length nobody knows."""
+    kinds = 2
+    """Of how many shapes its batches are, as far as it is known: whole ones and a smaller last one."""
+    reading: AbstractContextManager[Any] = nullcontext()
+    """Held while the source gives something; a lock where another feed reads the same source."""
 
     def check_epochs(self, call: str, epochs: int) -> None:
         """Raise, before anything is trained, when the data cannot last for so many epochs."""
@@ -76,10 +80,11 @@ class Feed(ABC):
         return None
 
 
-def check_finite(call: str, data: Any) -> None:
+def check_finite(call: str, data: Any, rows: np.ndarray | None = None) -> None:
     """Raise when a floating leaf of ``data``, on the host, holds a nan or an inf, or a ragged one impossible lengths.
 
-    Targets (``"y"``) may be nan where they are masked: by a ``"weight"`` of 0, or as padding.
+    Targets (``"y"``) may be nan where they are masked: by a ``"weight"`` of 0, or as padding. ``rows``: the numbers of
+    the examples within the whole data, if these are a part.
     """
     for node in jax.tree.leaves(data, is_leaf=lambda node: isinstance(node, Ragged)):
         if isinstance(node, Ragged):
@@ -94,7 +99,8 @@ def check_finite(call: str, data: Any) -> None:
             finite = np.isfinite(np.asarray(leaf).astype(here, copy=False))
         if not finite.all():
             bad = np.argwhere(~finite)
-            got = f"{len(bad)} nan or inf in data{jax.tree_util.keystr(path)}, the first in example {bad[0][0]}"
+            first = bad[0][0] if rows is None else rows[bad[0][0]]
+            got = f"{len(bad)} nan or inf in data{jax.tree_util.keystr(path)}, the first in example {first}"
             raise bad_value(call, "data must be finite", got)
 
 

@@ -3,6 +3,7 @@
 import difflib
 import functools
 import inspect
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -94,6 +95,8 @@ def fit(
     if validation is not None:
         held_out = evaluation_feed("fit(validation=…)", validation, 256)
         held_out.check_epochs("fit(validation=…)", epochs)
+        if validation is data:
+            feed.reading = held_out.reading = threading.Lock()
         watch_targets(held_out, loss_fn, train_state, transform)
         evaluate = Evaluation("fit(validation=…)", loss_fn, held_out, transform)
     return drive(

@@ -1,6 +1,5 @@
 """The feed that suits a data set."""
 
-import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +8,8 @@ import numpy as np
 
 from jaxdl.core import bad_type, bad_value
 from jaxdl.core.checks import check_seed, positive_int
+from jaxdl.core.machine import memory_bytes
+from jaxdl.data.examples import stack_examples
 from jaxdl.data.split import count_examples
 from jaxdl.train.chunks import ChunkFeed, StreamFeed
 from jaxdl.train.feed import Feed, Plan, Prepare, ResidentFeed, check_finite
@@ -44,8 +45,9 @@ def open_feed(
     size = _batch_size(call, batch_size, count)
     plan = Plan(count, size, check_seed(call, seed), shuffle, remainder == "drop")
     if not arrays:
-        return ChunkFeed(call, lambda rows: prepare(_stack([data[int(row)] for row in rows])), plan)
-    if sum(leaf.nbytes for leaf in jax.tree.leaves(data)) <= resident_bytes():
+        return ChunkFeed(call, lambda rows: prepare(stack_examples(call, data, rows)), plan)
+    leaves = jax.tree.leaves(data)
+    if not any(map(_is_mapped, leaves)) and sum(leaf.nbytes for leaf in leaves) <= resident_bytes():
         check_finite(call, data)
         return ResidentFeed(data, plan)
     return ChunkFeed(call, lambda rows: jax.tree.map(lambda leaf: leaf[rows], data), plan)
@@ -55,6 +57,15 @@ def _are_arrays(data: Any) -> bool:
     """Whether it is a pytree of arrays, examples first; a list is none: it holds examples."""
     leaves = jax.tree.leaves(data)
     return not isinstance(data, list) and bool(leaves) and all(hasattr(leaf, "dtype") for leaf in leaves)
+
+
+def _is_mapped(leaf: Any) -> bool:
+    """Whether an array is one of a file, or a view of one: who maps a file does not want it in memory."""
+    while isinstance(leaf, np.ndarray):
+        if isinstance(leaf, np.memmap):
+            return True
+        leaf = leaf.base
+    return False
 
 
 def _is_source(data: Any) -> bool:
@@ -77,10 +88,4 @@ def resident_bytes() -> int:
     memory = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in memory:
         return int(memory["bytes_limit"] - memory.get("bytes_in_use", 0)) // 2
-    if hasattr(os, "sysconf"):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return 4 << 30
-
-
-def _stack(examples: list[Any]) -> Any:
-    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *examples)
+    return (memory_bytes() or 8 << 30) // 2
