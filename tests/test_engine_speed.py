@@ -102,7 +102,7 @@ def test_a_stop_after_the_last_program_of_an_evaluation_lets_it_count(single_ste
     _, history = fit(validation=stream, callbacks=[stop])
     assert history["validation_loss"] == fit(validation=stream, epochs=1)[1]["validation_loss"]
     last = 9
-    assert fit(validation=stream, callbacks=[stop])[1]["validation_loss"] == [None]
+    assert "validation_loss" not in fit(validation=stream, callbacks=[stop])[1]
 
 
 # Reading ahead
@@ -315,7 +315,9 @@ def test_a_folder_that_is_not_safe_is_refused(tmp_path, untouched, monkeypatch):
         dl.enable_compile_cache(folder)
     folder.chmod(0o777)
     (folder / "inner").mkdir(mode=0o700)
-    with pytest.raises(ValueError, match=r"no folder above .*inner may be writable by others, unless.*; got .*open, mode 0777"):
+    with pytest.raises(
+        ValueError, match=r"no folder above .*inner may be writable by others, unless.*; got .*open, mode 0777"
+    ):
         dl.enable_compile_cache(folder / "inner")
     other = tmp_path / "other"
     other.mkdir(mode=0o700)

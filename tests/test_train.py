@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import warnings
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -366,6 +367,38 @@ def test_penalties_and_auxiliary_losses_are_added():
     np.testing.assert_allclose(metrics["loss"].mean(), plain, rtol=1e-6)
     np.testing.assert_allclose(metrics["penalty"].mean(), optax.tree.norm(params), rtol=1e-6)
     assert float(new["hook"]["aux_loss"]) == 0
+    np.testing.assert_allclose(metrics["aux_loss"].mean(), jnp.square(logits).mean(), rtol=1e-6)
+    assert list(loss_fn(params, state, DATA, key=None, train=False)[1][1]) == ["loss", "penalty"]
+
+
+def test_the_state_of_another_optimizer_is_named(trained):
+    message = r"fit: opt_state of train_state must be one of this optimizer, for these params; got"
+    with pytest.raises(
+        ValueError, match=message + r" .* at opt_state\[.*Did you mean train_state\.replace\(opt_state=optimizer\.init"
+    ):
+        fit(train_state=trained[0], optimizer=optax.sgd(0.1, momentum=0.9))
+    with pytest.raises(ValueError, match=message):
+        fit(train_state=trained[0], optimizer=optax.sgd(0.1))
+
+
+def test_layers_that_are_added_leave_the_bits_of_the_others_alone():
+    """However large the model becomes: all are drawn by code that is optimized alike."""
+    x = jnp.ones((1, 8, 8, 3))
+    few = dl.sequential(L.dense(40), jnp.tanh, ("conv", L.conv(8, 3)))
+    many = dl.sequential(L.dense(40), jnp.tanh, ("conv", L.conv(8, 3)), L.flatten(), ("large", L.dense(15_000)))
+    small, large = (create_state(model, optax.sgd(0.1), x, seed=3) for model in (few, many))
+    assert sum(leaf.size for leaf in jax.tree.leaves(large.params)) > 4_000_000
+    assert_equal(small.params, {name: leaf for name, leaf in large.params.items() if name != "large"})
+
+
+def test_a_state_lies_on_the_default_device():
+    """The code is that of the device which it lies on, whichever comes first."""
+    device = jax.devices("cpu")[0]
+    for chosen in (device, "cpu"):
+        with jax.default_device(chosen):
+            state = create_state(model(), OPTIMIZER, DATA["x"], seed=1)
+        assert {leaf.device for leaf in jax.tree.leaves(state)} == {device}
+    assert_equal(state.params, create_state(model(), OPTIMIZER, DATA["x"], seed=jax.random.key(1)).params)
 
 
 def test_a_ragged_prediction_is_masked():
@@ -582,6 +615,14 @@ def test_bad_data_are_named_before_anything_is_compiled(data, text):
     assert trace_count() == before
 
 
+def test_tensors_of_another_library_are_named():
+    tensor = SimpleNamespace(dtype="torch.float32", shape=(23, 3))
+    with pytest.raises(
+        TypeError, match=r"fit: data must be arrays of NumPy or JAX; got types\.SimpleNamespace\. Did you"
+    ):
+        fit({"x": tensor, "y": DATA["y"]})
+
+
 def test_bad_data_in_a_stream_are_named():
     for spoil, text in [
         (lambda b: b | {"y": b["y"] + 5}, "labels must be from 0 to 1"),
@@ -600,7 +641,7 @@ def test_bad_arguments_are_named():
         ({"batch_size": 0}, "fit: batch_size must be a positive int; got 0"),
         ({"batch_size": None}, "fit: batch_size must be given"),
         ({"steps_per_epoch": 3}, "steps_per_epoch goes with a stream of batches; got 3"),
-        ({"metrics": {"loss": dl.metrics.accuracy}}, "metrics must have other names than loss and penalty"),
+        ({"metrics": {"loss": dl.metrics.accuracy}}, "metrics must have other names than loss, penalty and aux_loss"),
         ({"loss": lambda p, y: dl.losses.cross_entropy(p, y).mean()}, "loss must give a value for each example"),
     ]:
         with pytest.raises(ValueError, match=text):

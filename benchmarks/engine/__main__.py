@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import jax
 
 import jaxdl as dl
-from benchmarks.engine import starting, training
+from benchmarks.engine import creating, memory, starting, training
 from benchmarks.report import table
 
-TABLES = training.TABLES | starting.TABLES
+TABLES = training.TABLES | starting.TABLES | creating.TABLES | memory.TABLES
 
 
 def told(row: list[str]) -> list[str]:
@@ -27,12 +27,14 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--only", choices=TABLES, help="one of the tables")
     found.add_argument("--rounds", type=int, default=3, help="how often the forms take turns")
     found.add_argument("--cache", help="a folder for compiled programs: a second measurement begins sooner")
+    found.add_argument("--gigabytes", type=float, default=memory.gigabytes, help="of the memory map of --only memory")
     return found
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, and print the tables."""
     arguments = parser().parse_args(argv)
+    memory.gigabytes = arguments.gigabytes
     if arguments.cache:
         dl.enable_compile_cache(arguments.cache)
     print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}; medians of {arguments.rounds} rounds\n")

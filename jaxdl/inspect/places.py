@@ -147,7 +147,9 @@ class Watched(NamedTuple):
             plain = functools.partial(self.model.apply, train=train, key=key)
             if not _runs(plain, params, without_answers(state), x):
                 raise  # an error of the model's own
-            needs = "each layer must be one that can be seen into: a combinator that carries state through a loop by hand"
+            needs = (
+                "each layer must be one that can be seen into: a combinator that carries state through a loop by hand"
+            )
             hint = "Did you mean to let core.children.Children apply it outside of such a loop, or paths without it?"
             where = f"{trail(error) or kind_of(self.model)!r}"
             raise bad_type("inspect", needs, where, hint) from error

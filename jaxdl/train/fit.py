@@ -15,8 +15,9 @@ from jaxdl.core.show import function_name
 from jaxdl.train.engine import drive
 from jaxdl.train.evaluate import Evaluation, evaluation_feed, named_batch, transformed, watch_targets
 from jaxdl.train.events import History
+from jaxdl.train.feed import Feed
 from jaxdl.train.sources import open_feed
-from jaxdl.train.state import TrainState, create_state
+from jaxdl.train.state import TrainState, check_state, create_state
 from jaxdl.train.step import Transform, make_step, supervised
 
 
@@ -85,11 +86,9 @@ def fit(
         x = transformed(transform, feed.example())["x"]
         train_state = create_state(model, optimizer, x, seed=seed)
         run_arguments["consume"] = True
-    elif first_epoch is None:
-        if feed.steps is None and feed.numbered:
-            needs = "first_epoch must be given to go on with a callable, whose epochs have no known length"
-            raise bad_value("fit", needs, None)
-        first_epoch = int(train_state.step) // feed.steps if feed.steps else 0
+    else:
+        check_state("fit", optimizer, train_state)
+        first_epoch = _next_epoch(feed, train_state) if first_epoch is None else first_epoch
     watch_targets(feed, loss_fn, train_state, transform)
     evaluate = None
     if validation is not None:
@@ -110,6 +109,14 @@ def fit(
         transform=transform,
         **run_arguments,
     )
+
+
+def _next_epoch(feed: Feed, train_state: TrainState) -> int:
+    """The epoch that a train state goes on with."""
+    if feed.steps is None and feed.numbered:
+        needs = "first_epoch must be given to go on with a callable, whose epochs have no known length"
+        raise bad_value("fit", needs, None)
+    return int(train_state.step) // feed.steps if feed.steps else 0
 
 
 def _check_kinds(model: Any, loss: Any, optimizer: Any, metrics: Any, penalty: Any, train_state: Any) -> None:

@@ -33,6 +33,8 @@ def open_feed(
     if remainder not in ("train", "drop"):
         raise bad_value(call, 'remainder must be "train" or "drop"', repr(remainder))
     arrays = _are_arrays(data)
+    if arrays:
+        _check_arrays(call, data)
     if not arrays and not _is_source(data):
         if isinstance(data, dict | tuple | str) or not (callable(data) or isinstance(data, Iterable)):
             needs = "data must be arrays, a source with len() and [index], a callable (epoch, start), or an iterable"
@@ -57,6 +59,14 @@ def _are_arrays(data: Any) -> bool:
     """Whether it is a pytree of arrays, examples first; a list is none: it holds examples."""
     leaves = jax.tree.leaves(data)
     return not isinstance(data, list) and bool(leaves) and all(hasattr(leaf, "dtype") for leaf in leaves)
+
+
+def _check_arrays(call: str, data: Any) -> None:
+    """Raise for another library's tensors, whose dtypes are not NumPy's."""
+    for leaf in jax.tree.leaves(data):
+        if not isinstance(leaf.dtype, np.dtype) and not isinstance(leaf, jax.Array):
+            got = f"{type(leaf).__module__}.{type(leaf).__name__}"
+            raise bad_type(call, "data must be arrays of NumPy or JAX", got, "Did you mean .numpy() of it?")
 
 
 def _is_mapped(leaf: Any) -> bool:

@@ -1,6 +1,5 @@
 """What training carries from step to step."""
 
-import math
 from typing import Any
 
 import jax
@@ -9,7 +8,7 @@ import numpy as np
 import optax
 from flax import struct
 
-from jaxdl.core import LayerLike, child_key, specs
+from jaxdl.core import LayerLike, bad_value, child_key, specs
 from jaxdl.core.checks import check_seed
 
 
@@ -43,8 +42,9 @@ def create_state(
     """
     leaves, tree = jax.tree.flatten(specs(x))
     key = seed if isinstance(seed, jax.Array) else jax.random.key(np.uint32(check_seed("create_state", seed)))
-    arguments = model, optimizer, (tuple(leaves), tree), key
-    return (_create_at_once if _is_small(arguments) else _create)(*arguments)
+    # The key lies where the state will. Options are for a program of its own, not for a part of one being traced.
+    on_cpu = not isinstance(key, jax.core.Tracer) and next(iter(key.devices())).platform == "cpu"
+    return (_create_on_cpu if on_cpu else _create)(model, optimizer, (tuple(leaves), tree), key)
 
 
 def _create_state(model: LayerLike, optimizer: Any, spec: Any, key: jax.Array) -> TrainState:
@@ -55,21 +55,31 @@ def _create_state(model: LayerLike, optimizer: Any, spec: Any, key: jax.Array) -
 
 _create = jax.jit(_create_state, static_argnums=(0, 1, 2))
 
-# On CPU, optimizing what draws the numbers took longer than drawing them: the course's CNN 2.9 s, as it is 0.6 s.
-_create_at_once = jax.jit(
-    _create_state, static_argnums=(0, 1, 2), compiler_options={"xla_backend_optimization_level": 0}
+# What draws the numbers is compiled for longer than it runs. The least optimization of LLVM halves the first and leaves
+# the second; with none a large model is drawn half as fast (`python -m benchmarks.engine --only create`). One level for
+# all, since a layer's bits depend on it: they are not to change when a model grows.
+_create_on_cpu = jax.jit(
+    _create_state, static_argnums=(0, 1, 2), compiler_options={"xla_backend_optimization_level": 1}
 )
 
-SMALL = 4_000_000
-"""Parameters up to which their numbers are drawn by code that is not optimized, at about 0.1 us more for each."""
+
+def check_state(call: str, optimizer: optax.GradientTransformation, train_state: TrainState) -> None:
+    """Raise when a train state is another optimizer's, which would fail within its update."""
+    expected = jax.eval_shape(optimizer.init, train_state.params)
+    one, other = (
+        {jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in jax.tree.leaves_with_path(tree)}
+        for tree in (expected, train_state.opt_state)
+    )
+    if one != other:
+        needs = "opt_state of train_state must be one of this optimizer, for these params"
+        path = next(path for path in {**one, **other} if one.get(path) != other.get(path))
+        got = f"{_leaf(other, path)} at opt_state{path}, where it has {_leaf(one, path)}"
+        hint = "Did you mean train_state.replace(opt_state=optimizer.init(train_state.params))?"
+        raise bad_value(call, needs, got, hint)
 
 
-def _is_small(arguments: tuple[Any, ...]) -> bool:
-    # Options are for a program of its own, not for a part of one that is being traced.
-    if isinstance(arguments[-1], jax.core.Tracer) or jax.local_devices()[0].platform != "cpu":
-        return False
-    params = _create_at_once.eval_shape(*arguments).params
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)) <= SMALL
+def _leaf(shapes: dict[str, tuple[int, ...]], path: str) -> str:
+    return f"shape {list(shapes[path])}" if path in shapes else "nothing"
 
 
 def owned(train_state: Any, consume: bool) -> Any:

@@ -44,6 +44,8 @@ class Supervised:
             raise bad_value("supervised", needs, f"a Sum with finish={function_name(total.finish)}")
         metrics = {"loss": total} | {name: _measured(name, metric, *arguments) for name, metric in self.metrics}
         extra, state = take_aux_loss(state)
+        if train and not isinstance(extra, float):
+            metrics["aux_loss"] = Sum.of(extra)
         if self.penalty is not None:
             penalty = self.penalty(params)
             metrics["penalty"] = Sum.of(penalty)
@@ -92,7 +94,7 @@ def _a_sum(name: str, result: Any) -> Sum:
 
 
 def take_aux_loss(state: Any) -> tuple[jax.Array | float, Any]:
-    """The sum of all leaves named ``aux_loss``, and the state with these leaves set back to zero."""
+    """The sum of all leaves named ``aux_loss``, a float where there is none, and the state with these leaves set back to zero."""
     found: list[jax.Array] = []
 
     def take(path: tuple[Any, ...], leaf: Any) -> Any:
@@ -117,7 +119,7 @@ def supervised(
 
     The objective is the weighted mean of ``loss(prediction, y)`` over the batch, plus the ``aux_loss`` leaves that
     layers put into their state, plus ``penalty(params)``. The metrics are ``loss`` (the data's part alone, which
-    compares with the validation's), those given, and ``penalty``.
+    compares with the validation's), those given, and ``penalty``; and, while a model trains that has such leaves, ``aux_loss``.
 
     A :class:`jaxdl.Ragged` prediction gives its array to the loss and the metrics, and its padded positions no weight.
     What has weight 0 is masked: its target may be anything, also nan, and no gradient goes through its prediction.
@@ -137,9 +139,8 @@ def supervised(
         1.0
     """
     metrics = dict(metrics or {})
-    reserved = {"loss", "penalty"} & set(metrics)
-    if reserved:
-        raise bad_value("supervised", "metrics must have other names than loss and penalty", sorted(metrics))
+    if {"loss", "penalty", "aux_loss"} & set(metrics):
+        raise bad_value("supervised", "metrics must have other names than loss, penalty and aux_loss", sorted(metrics))
     chosen = tuple(metrics.items())
     return Supervised(model, loss, chosen, penalty, identity((model, loss, chosen, penalty)))
 
