@@ -386,7 +386,8 @@ def test_a_group_without_a_name_is_not_private(monkeypatch):
 def test_the_folder_that_was_checked_is_the_one_that_is_used(tmp_path):
     (tmp_path / "real").mkdir(mode=0o700)
     (tmp_path / "link").symlink_to("real")
-    code = "import sys, jax, jaxdl as dl; dl.enable_compile_cache(sys.argv[1]); print(jax.config.jax_compilation_cache_dir)"
+    code = "import sys, jax, jaxdl as dl; dl.enable_compile_cache(sys.argv[1])\n"
+    code += "print(jax.config.jax_compilation_cache_dir)"
     run = [sys.executable, "-c", code, str(tmp_path / "link")]
     assert subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip() == str(tmp_path / "real")
 

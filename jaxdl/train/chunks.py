@@ -115,7 +115,8 @@ class StreamFeed(Feed):
     """Batches as they come: from ``data(epoch, start)``, or from an iterable that is begun anew each epoch.
 
     An iterable that goes on in the middle of an epoch is read from its beginning up to there, so its order must be the
-    same each time. An iterator that can be read only once lasts for one epoch, or for as many as ``steps_per_epoch`` makes of it.
+    same each time. An iterator that can be read only once lasts for one epoch, or for as many as ``steps_per_epoch``
+    makes of it.
     """
 
     def __init__(self, call: str, data: Any, steps: int | None, prepare: Prepare):
@@ -123,7 +124,7 @@ class StreamFeed(Feed):
         self.checks: list[Check] = []
         self.once = isinstance(data, Iterator)
         self.numbered = callable(data)
-        kinds = getattr(data, "kinds", None)
+        kinds: Any = getattr(data, "kinds", None)
         self.kinds = int(kinds) if is_int(kinds) else Feed.kinds
         self.spec: Any = None
         self.pending: list[Any] = []

@@ -94,7 +94,7 @@ def _a_sum(name: str, result: Any) -> Sum:
 
 
 def take_aux_loss(state: Any) -> tuple[jax.Array | float, Any]:
-    """The sum of all leaves named ``aux_loss``, a float where there is none, and the state with these leaves set back to zero."""
+    """The sum of all leaves named ``aux_loss`` (a float where there is none), and the state with them set to zero."""
     found: list[jax.Array] = []
 
     def take(path: tuple[Any, ...], leaf: Any) -> Any:
@@ -119,7 +119,8 @@ def supervised(
 
     The objective is the weighted mean of ``loss(prediction, y)`` over the batch, plus the ``aux_loss`` leaves that
     layers put into their state, plus ``penalty(params)``. The metrics are ``loss`` (the data's part alone, which
-    compares with the validation's), those given, and ``penalty``; and, while a model trains that has such leaves, ``aux_loss``.
+    compares with the validation's), those given, and ``penalty``; and, while a model
+    trains that has such leaves, ``aux_loss``.
 
     A :class:`jaxdl.Ragged` prediction gives its array to the loss and the metrics, and its padded positions no weight.
     What has weight 0 is masked: its target may be anything, also nan, and no gradient goes through its prediction.
