@@ -182,7 +182,18 @@ def predict(model: LayerLike, train_state: TrainState, x: Any, *, batch_size: in
         raise bad_value("predict", "x must hold at least one example", x)
     parts = []
     for start in range(0, count, size):
-        rows = np.minimum(np.arange(start, start + size), count - 1)
-        batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], x)
-        parts.append(jax.device_get(_forward(model, train_state.params, train_state.state, batch)))
+        outputs = _forward(model, train_state.params, train_state.state, _rows(x, start, size, count))
+        parts.append(jax.tree.map(np.asarray, outputs))
+    if len(parts) == 1:
+        return jax.tree.map(np.array, parts[0])  # its own, and not read-only
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
+
+
+def _rows(x: Any, start: int, size: int, count: int) -> Any:
+    """``size`` examples from ``start``; beyond the last one, that one again."""
+    if size == count:
+        return x
+    if start + size <= count:
+        return jax.tree.map(lambda leaf: leaf[start : start + size], x)
+    rows = np.minimum(np.arange(start, start + size), count - 1)
+    return jax.tree.map(lambda leaf: leaf[rows], x)

@@ -1,9 +1,11 @@
 """How many steps a program runs: enough that its dispatch costs nothing, few enough that a progress bar lives."""
 
+import math
 from dataclasses import dataclass
 
-SHORTEST, LONGEST = 0.2, 2.0
-"""Seconds that a program takes at least and at most, as far as whole steps allow."""
+SHORTEST, LONGEST = 1.0, 2.0
+"""Seconds that a program takes at least and at most, as far as whole steps allow. Fresh working memory can cost a large
+step much of its time, which no measurement of single programs tells from noise: hence no shorter ones."""
 
 FIXED_SHARE = 0.01
 """The share of a program's time that what it costs beside its steps may take, unless that asks for over LONGEST."""
@@ -27,7 +29,7 @@ class Pace:
     8
     >>> pace.measured(steps=8, seconds=0.017)   # 2 ms a step, 1 ms beside
     >>> pace.steps(1000)
-    100
+    500
     """
 
     single_seconds: float | None = None
@@ -39,7 +41,7 @@ class Pace:
         if self.step_seconds is None:
             return min(left, 1 if self.single_seconds is None else PROBE)
         seconds = min(max(SHORTEST, self.fixed_seconds / FIXED_SHARE), LONGEST)
-        return max(1, min(left, round(seconds / self.step_seconds)))
+        return max(1, min(left, math.ceil(seconds / self.step_seconds)))
 
     def measured(self, steps: int, seconds: float) -> None:
         """Take note that a program of so many steps took so long."""
