@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 
-from benchmarks.lowerings.rounds import Function, Round, beside, forward, gradients
+from benchmarks.lowerings.rounds import Function, Measuring, Round, beside, forward, gradients
 from jaxdl import functional as F
 from jaxdl.functional.moments import moments, normalised
 
@@ -32,14 +32,14 @@ def rectified(f: Function) -> Function:
     return lambda *arguments: jax.nn.relu(f(*arguments))
 
 
-def rows(seconds: float) -> Iterator[list[str]]:
+def rows(how: Measuring) -> Iterator[list[str]]:
     """Two rows for each of the shapes."""
     for shape in SHAPES:
         x = jax.random.normal(jax.random.key(0), shape)
         arguments = (x, jnp.ones(shape[-1:]), jnp.zeros(shape[-1:]))
         name = "×".join(map(str, shape))
-        yield beside(name, ROUNDS, written, found, arguments, seconds)
-        yield beside(f"{name}, ReLU", ROUNDS, rectified(written), rectified(found), arguments, seconds)
+        yield beside(name, ROUNDS, written, found, arguments, how)
+        yield beside(f"{name}, ReLU", ROUNDS, rectified(written), rectified(found), arguments, how)
 
 
 TABLES = {"batch_norm": (ROUNDS, rows)}

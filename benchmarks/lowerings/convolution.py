@@ -7,9 +7,21 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from benchmarks.lowerings.rounds import Round, beside, forward, gradients
+from benchmarks.lowerings.rounds import (
+    Function,
+    Measuring,
+    Round,
+    Timer,
+    beside,
+    forward,
+    gradients,
+    milliseconds,
+    milliseconds_by_itself,
+)
 from jaxdl import functional as F
-from jaxdl.functional.window import Padding
+from jaxdl.functional.forms import LAX, PATCHES, Plan, planned
+from jaxdl.functional.window import Method, Padding, Window
+from jaxdl.functional.winograd import WINOGRAD_2, WINOGRAD_4
 
 ROUNDS: dict[str, Round] = {
     "forward": forward,
@@ -62,6 +74,7 @@ CONVOLUTIONS = (
     Shape(32, 2, 16, 16, 32, 3),
     Shape(32, 2, 13, 32, 64, 3),
     Shape(32, 2, 32, 64, 64, 1),
+    Shape(32, 2, 32, 64, 128, 1, 2),
     Shape(32, 2, 16, 64, 128, 3, 2),
     Shape(32, 2, 32, 64, 64, 3),
     Shape(8, 2, 8, 256, 256, 3),
@@ -99,35 +112,78 @@ TRANSPOSED = (
 )
 
 
-def conv_rows(seconds: float) -> Iterator[list[str]]:
+def conv_rows(how: Measuring) -> Iterator[list[str]]:
     """One row for each of the convolutions."""
     for shape in CONVOLUTIONS:
         f = functools.partial(F.conv, strides=shape.stride, groups=shape.groups, padding=shape.padding)
-        yield beside(str(shape), ROUNDS, f, functools.partial(f, method="lax"), shape.arguments(), seconds)
+        yield beside(str(shape), ROUNDS, f, functools.partial(f, method="lax"), shape.arguments(), how)
 
 
-def conv_transpose_rows(seconds: float) -> Iterator[list[str]]:
+FILTERED = tuple(
+    Shape(batch, 2, side, channels, channels, 3, padding="SAME")
+    for batch in (64, 8)
+    for side, channels in ((32, 64), (16, 128), (8, 256), (4, 512))
+)
+
+
+def by_form() -> dict[str, Function]:
+    """The convolution by each of these forms alone."""
+    window = Window((3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+    forms = {"F(4×4)": WINOGRAD_4, "F(2×2)": WINOGRAD_2, "patches": PATCHES, "lax": LAX}
+    return {name: functools.partial(planned, Plan.everywhere(window, 1, form)) for name, form in forms.items()}
+
+
+def filtered_rows(how: Measuring) -> Iterator[list[str]]:
+    """One row for each form of Winograd's and some convolutions that it fits, beside patches."""
+    for shape in FILTERED:
+        f = by_form()
+        for name in ("F(4×4)", "F(2×2)"):
+            yield beside(f"{name}: {shape}", ROUNDS, f[name], f["patches"], shape.arguments(), how)
+
+
+ALONE: dict[str, Round] = {"forward": forward}
+
+
+def alone_rows(timer: Timer, how: Measuring) -> Iterator[list[str]]:
+    """One row for each form and some convolutions, forward alone, beside lax; and for transposed convolutions."""
+    for shape in FILTERED:
+        f = by_form()
+        for name in ("F(4×4)", "F(2×2)", "patches"):
+            yield beside(f"{name}: {shape}", ALONE, f[name], f["lax"], shape.arguments(), how, timer)
+    for shape in TRANSPOSED:
+        f, plain = stamped(shape), stamped(shape, "lax")
+        yield beside(f"transposed: {shape}", ALONE, f, plain, shape.arguments(), how, timer)
+
+
+def stamped(shape: Shape, method: Method = "auto") -> Function:
+    """A transposed convolution to the input's sizes times the stride."""
+    return functools.partial(F.conv_transpose, strides=shape.stride, padding="SAME", groups=shape.groups, method=method)
+
+
+def conv_transpose_rows(how: Measuring) -> Iterator[list[str]]:
     """One row for each of the transposed convolutions."""
     for shape in TRANSPOSED:
-        f = functools.partial(F.conv_transpose, strides=shape.stride, padding="SAME", groups=shape.groups)
-        yield beside(str(shape), ROUNDS, f, functools.partial(f, method="lax"), shape.arguments(), seconds)
+        yield beside(str(shape), ROUNDS, stamped(shape), stamped(shape, "lax"), shape.arguments(), how)
 
 
 MEMBERS = {"input and kernel": (0, 0), "kernel": (None, 0)}
 
 
-def mapped_rows(seconds: float) -> Iterator[list[str]]:
+def mapped_rows(how: Measuring) -> Iterator[list[str]]:
     """One row for each of some convolutions of 8 members at once, with inputs and kernels of their own, or kernels."""
     for shape in (Shape(8, 2, 16, 16, 32, 3), Shape(8, 2, 28, 1, 32, 3), Shape(8, 2, 16, 64, 64, 3)):
         for name, axes in MEMBERS.items():
             x, kernel = shape.arguments()
             arguments = [jnp.stack([a] * 8) if axis == 0 else a for a, axis in zip((x, kernel), axes, strict=True)]
             fast, plain = (jax.vmap(functools.partial(F.conv, method=m), axes) for m in ("auto", "lax"))
-            yield beside(f"8 × ({shape}), each its {name}", ROUNDS, fast, plain, tuple(arguments), seconds)
+            yield beside(f"8 × ({shape}), each its {name}", ROUNDS, fast, plain, tuple(arguments), how)
 
 
 TABLES = {
     "conv_mapped": (ROUNDS, mapped_rows),
     "conv": (ROUNDS, conv_rows),
+    "conv_filtered": (ROUNDS, filtered_rows),
     "conv_transpose": (ROUNDS, conv_transpose_rows),
+    "conv_forward": (ALONE, functools.partial(alone_rows, milliseconds)),
+    "conv_by_itself": (ALONE, functools.partial(alone_rows, milliseconds_by_itself)),
 }

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 
 from benchmarks.lowerings.convolution import Shape
-from benchmarks.lowerings.rounds import Round, beside, forward, gradients
+from benchmarks.lowerings.rounds import Measuring, Round, beside, forward, gradients
 from jaxdl import functional as F
 
 ROUNDS: dict[str, Round] = {"forward": forward, "gradient": functools.partial(gradients, (0,))}
@@ -44,13 +44,13 @@ POOLED = (
 )
 
 
-def pool_rows(seconds: float) -> Iterator[list[str]]:
+def pool_rows(how: Measuring) -> Iterator[list[str]]:
     """One row for each of the pools."""
     for pooled in POOLED:
         x = jax.random.normal(jax.random.key(0), (pooled.batch, *(pooled.side,) * pooled.rank, pooled.channels))
         padding = "VALID" if pooled.window == pooled.stride else "SAME"
         f = functools.partial(F.max_pool, window=pooled.window, strides=pooled.stride, padding=padding)
-        yield beside(str(pooled), ROUNDS, f, functools.partial(f, method="lax"), (x,), seconds)
+        yield beside(str(pooled), ROUNDS, f, functools.partial(f, method="lax"), (x,), how)
 
 
 BOTH_ROUNDS: dict[str, Round] = {"forward": forward, "kernel gradient": functools.partial(gradients, (1,))}
@@ -72,10 +72,10 @@ def one_after_the_other(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return F.max_pool(F.conv(x, kernel), 2)
 
 
-def conv_pool_rows(seconds: float) -> Iterator[list[str]]:
+def conv_pool_rows(how: Measuring) -> Iterator[list[str]]:
     """One row for each convolution that a max pool of 2 follows: in one piece, and one after the other."""
     for shape in CONVOLVED:
-        yield beside(str(shape), BOTH_ROUNDS, F.conv_max_pool, one_after_the_other, shape.arguments(), seconds)
+        yield beside(str(shape), BOTH_ROUNDS, F.conv_max_pool, one_after_the_other, shape.arguments(), how)
 
 
 TABLES = {"max_pool": (ROUNDS, pool_rows), "conv_max_pool": (BOTH_ROUNDS, conv_pool_rows)}

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from benchmarks.lowerings.rounds import Round, beside, forward, gradients
+from benchmarks.lowerings.rounds import Measuring, Round, beside, forward, gradients
 from jaxdl import functional as F
 
 ROUNDS: dict[str, Round] = {"forward": forward, "gradient": functools.partial(gradients, (0, 1, 2, 3))}
@@ -51,7 +51,7 @@ SEQUENCES = (
 )
 
 
-def recurrent_rows(seconds: float) -> Iterator[list[str]]:
+def recurrent_rows(how: Measuring) -> Iterator[list[str]]:
     """One row for each of the recurrences."""
     for sequences in SEQUENCES:
         function, gates = KINDS[sequences.kind]
@@ -69,7 +69,7 @@ def recurrent_rows(seconds: float) -> Iterator[list[str]]:
         fast, plain = (
             functools.partial(run, read=function, every=sequences.every, method=method) for method in ("auto", "lax")
         )
-        yield beside(str(sequences), ROUNDS, fast, plain, (x, *small), seconds)
+        yield beside(str(sequences), ROUNDS, fast, plain, (x, *small), how)
 
 
 TABLES = {"recurrent": (ROUNDS, recurrent_rows)}

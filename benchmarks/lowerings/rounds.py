@@ -4,7 +4,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,14 @@ from jax import lax
 REPEATS = 3
 
 Function = Callable[..., Any]
+Timer = Callable[[Function, tuple[jax.Array, ...], float], float]
+
+
+class Measuring(NamedTuple):
+    """About how long each loop is measured, and what a row's name must hold."""
+
+    seconds: float
+    match: str = ""
 
 
 def milliseconds(f: Function, arguments: tuple[jax.Array, ...], seconds: float) -> float:
@@ -40,6 +48,21 @@ def milliseconds(f: Function, arguments: tuple[jax.Array, ...], seconds: float) 
     return 1e3 * statistics.median(timed(rounds) for _ in range(REPEATS))
 
 
+def milliseconds_by_itself(f: Function, arguments: tuple[jax.Array, ...], seconds: float) -> float:
+    """The time of one call of ``f(*arguments)``, in no loop, as where a model is asked; the median of some."""
+    call = jax.jit(f)
+
+    def timed(calls: int) -> float:
+        begun = time.perf_counter()
+        for _ in range(calls):
+            jax.block_until_ready(call(*arguments))
+        return (time.perf_counter() - begun) / calls
+
+    timed(1)
+    calls = max(2, round(seconds / timed(2)))
+    return 1e3 * statistics.median(timed(calls) for _ in range(REPEATS))
+
+
 def forward(f: Function) -> Function:
     """``f`` alone."""
     return f
@@ -65,13 +88,19 @@ def beside(
     fast: Function,
     plain: Function,
     arguments: tuple[jax.Array, ...],
-    seconds: float,
+    how: Measuring,
+    timer: Timer = milliseconds,
 ) -> list[str]:
-    """A row: for each kind of round, milliseconds of the fast and of the plain form, and the plain over the fast."""
+    """A row: for each kind of round, milliseconds of the fast and of the plain form, and the plain over the fast.
+
+    Nothing, and it is not measured, where its name does not hold what it must.
+    """
+    if how.match not in what:
+        return []
     print(f"measuring {what}", file=sys.stderr)
     cells = [what]
     for make in rounds.values():
-        ours, theirs = (milliseconds(make(f), arguments, seconds) for f in (fast, plain))
+        ours, theirs = (timer(make(f), arguments, how.seconds) for f in (fast, plain))
         cells += [f"{ours:.3g}", f"{theirs:.3g}", f"{theirs / ours:.2g}"]
     return cells
 

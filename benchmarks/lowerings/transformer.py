@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from benchmarks.lowerings.rounds import Round, beside, forward, gradients
+from benchmarks.lowerings.rounds import Measuring, Round, beside, forward, gradients
 from jaxdl import functional as F
 from jaxdl import losses
 from jaxdl.functional.moments import moments, normalised
@@ -27,25 +27,25 @@ def plain_layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Arr
     return normalised(x, mean, var, scale, bias, 1e-5)
 
 
-def attention_rows(seconds: float) -> Iterator[list[str]]:
+def attention_rows(how: Measuring) -> Iterator[list[str]]:
     """One row for each length of the sequence: causal, 32 features a head."""
     f = functools.partial(F.attention, causal=True)
     plain = functools.partial(f, drop=lambda weights: weights)  # Whatever is done to the weights, JAX differentiates.
     for batch, time, heads in ((12, 64, 4), (32, 64, 4), (4, 256, 4), (2, 512, 4), (1, 1024, 4)):
         x = _normal(batch, time, heads, 32)
         what = f"{batch} of {time}, {heads} heads of 32"
-        yield beside(what, ATTENTION, f, plain, (x, 0.9 * x, 0.8 * x), seconds)
+        yield beside(what, ATTENTION, f, plain, (x, 0.9 * x, 0.8 * x), how)
 
 
-def layer_norm_rows(seconds: float) -> Iterator[list[str]]:
+def layer_norm_rows(how: Measuring) -> Iterator[list[str]]:
     """One row for each shape."""
     for shape in ((12, 64, 128), (32, 64, 128), (8, 256, 512)):
         arguments = (_normal(*shape), _normal(shape[-1]), _normal(shape[-1]))
         what = " × ".join(map(str, shape))
-        yield beside(what, NORM, F.layer_norm, plain_layer_norm, arguments, seconds)
+        yield beside(what, NORM, F.layer_norm, plain_layer_norm, arguments, how)
 
 
-def cross_entropy_rows(seconds: float) -> Iterator[list[str]]:
+def cross_entropy_rows(how: Measuring) -> Iterator[list[str]]:
     """One row for each batch and number of classes."""
     for batch, classes in ((768, 65), (128, 1000), (256, 10_000), (256, 50_000)):
         labels = jnp.arange(batch) % classes
@@ -56,7 +56,7 @@ def cross_entropy_rows(seconds: float) -> Iterator[list[str]]:
         def plain(logits: jax.Array, labels: jax.Array = labels) -> jax.Array:
             return optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
 
-        yield beside(f"{batch} of {classes}", ENTROPY, fast, plain, (_normal(batch, classes),), seconds)
+        yield beside(f"{batch} of {classes}", ENTROPY, fast, plain, (_normal(batch, classes),), how)
 
 
 TABLES = {
