@@ -9,7 +9,7 @@ from jaxdl import functional as F
 from jaxdl.core import bad_value, stateless
 from jaxdl.core.checks import per_axis, positive_int, window_sizes
 from jaxdl.functional.conv import PaddingMode, check_conv
-from jaxdl.functional.window import Padding, Sizes
+from jaxdl.functional.window import Method, Padding, Sizes
 from jaxdl.layers.initializers import Initializer, draw, glorot_uniform, lecun_uniform, zeros
 
 
@@ -26,6 +26,7 @@ def conv(
     use_bias: bool = True,
     kernel_init: Initializer = glorot_uniform,
     bias_init: Initializer = zeros,
+    method: Method = "auto",
     param_dtype: Any = jnp.float32,
 ) -> Any:
     """Convolution of any rank, channels last; see :func:`jaxdl.functional.conv` for the formula and the arguments.
@@ -34,7 +35,7 @@ def conv(
     **Params** ``kernel: (*kernel_size, in / groups, features)``, ``bias: (features,)``.
 
     **Args** ``kernel_size``: an int, for as many spatial axes as the input has, or one int for each. ``kernel_init``:
-    Glorot uniform, as in Keras.
+    Glorot uniform, as in Keras. ``method``: as of :func:`jaxdl.functional.conv`.
 
     **Raises** ``ValueError`` for an input of the wrong rank or channels, ``TypeError`` for one that is not floating.
 
@@ -66,7 +67,7 @@ def conv(
         return draw(key, param_dtype, kernel=(kernel_init, (*window, x.shape[-1] // groups, features)), **bias)
 
     def apply(params: dict[str, Any], x: jax.Array) -> jax.Array:
-        return F.conv(x, params["kernel"], params.get("bias"), **options)
+        return F.conv(x, params["kernel"], params.get("bias"), method=method, **options)
 
     return init, apply
 
@@ -83,6 +84,7 @@ def depthwise_conv(
     use_bias: bool = True,
     kernel_init: Initializer = lecun_uniform,
     bias_init: Initializer = zeros,
+    method: Method = "auto",
     param_dtype: Any = jnp.float32,
 ) -> Any:
     """Convolution of each channel by itself, with ``multiplier`` kernels each; see
@@ -92,7 +94,8 @@ def depthwise_conv(
     **Params** ``kernel: (*kernel_size, 1, in · multiplier)``, ``bias: (in · multiplier,)``.
 
     **Args** ``kernel_init``: LeCun uniform, since an output sees one channel's window: it keeps the variance, where
-    Glorot's (which Keras takes) would count the outputs of all channels.
+    Glorot's (which Keras takes) would count the outputs of all channels. ``method``: as of
+    :func:`jaxdl.functional.depthwise_conv`.
 
     **Raises** ``ValueError`` for an input of the wrong rank, ``TypeError`` for one that is not floating.
 
@@ -121,7 +124,7 @@ def depthwise_conv(
         return draw(key, param_dtype, kernel=(kernel_init, (*window, 1, features)), **bias)
 
     def apply(params: dict[str, Any], x: jax.Array) -> jax.Array:
-        return F.depthwise_conv(x, params["kernel"], params.get("bias"), **options)
+        return F.depthwise_conv(x, params["kernel"], params.get("bias"), method=method, **options)
 
     return init, apply
 
@@ -140,6 +143,7 @@ def separable_conv(
     depthwise_init: Initializer = lecun_uniform,
     pointwise_init: Initializer = glorot_uniform,
     bias_init: Initializer = zeros,
+    method: Method = "auto",
     param_dtype: Any = jnp.float32,
 ) -> Any:
     """Convolution of each channel by itself, then a mix of the channels; see :func:`jaxdl.functional.separable_conv`.
@@ -149,6 +153,7 @@ def separable_conv(
     ``pointwise_kernel: (1, …, 1, in · multiplier, features)``, ``bias: (features,)``.
 
     **Args** ``depthwise_init``, ``pointwise_init``: as in :func:`depthwise_conv` and :func:`conv`.
+    ``method``: as of :func:`jaxdl.functional.separable_conv`.
 
     **Raises** ``ValueError`` for an input of the wrong rank, ``TypeError`` for one that is not floating.
 
@@ -185,6 +190,6 @@ def separable_conv(
 
     def apply(params: dict[str, Any], x: jax.Array) -> jax.Array:
         kernels = params["depthwise_kernel"], params["pointwise_kernel"]
-        return F.separable_conv(x, *kernels, params.get("bias"), **options)
+        return F.separable_conv(x, *kernels, params.get("bias"), method=method, **options)
 
     return init, apply

@@ -9,7 +9,7 @@ from jaxdl import functional as F
 from jaxdl.core import stateless
 from jaxdl.core.checks import window_sizes
 from jaxdl.functional.conv import PaddingMode
-from jaxdl.functional.window import Padding, Sizes
+from jaxdl.functional.window import Method, Padding, Sizes
 from jaxdl.layers.conv import conv
 from jaxdl.layers.initializers import Initializer, glorot_uniform, zeros
 
@@ -28,18 +28,20 @@ def conv_max_pool(
     use_bias: bool = True,
     kernel_init: Initializer = glorot_uniform,
     bias_init: Initializer = zeros,
+    method: Method = "auto",
     param_dtype: Any = jnp.float32,
 ) -> Any:
     """:func:`conv` and :func:`max_pool` in one, for speed; see :func:`jaxdl.functional.conv_max_pool`.
 
-    For a network's first layers on CPU. ReLU stands after it: ``sequential(conv_max_pool(32, 3), jax.nn.relu)`` has the
-    values of ``sequential(conv(32, 3), jax.nn.relu, max_pool(2))``.
+    ``y = max_pool(conv(x), window)``, for a network's first layers on CPU. ReLU stands after it:
+    ``sequential(conv_max_pool(32, 3), jax.nn.relu)`` is ``sequential(conv(32, 3), jax.nn.relu, max_pool(2))``.
 
     **Shapes** ``x: (batch, *spatial, in) -> (batch, *positions, features)``.
     **Params** as of :func:`conv`, with the same initial values: ``kernel: (*kernel_size, in / groups, features)``,
     ``bias: (features,)``.
 
-    **Args** ``window``: the pool's. All others as of :func:`conv`.
+    **Args** ``window``: the pool's. ``method``: as of :func:`jaxdl.functional.conv_max_pool`. All others as of
+    :func:`conv`.
 
     **Raises** ``ValueError`` for an input of the wrong rank or channels, ``TypeError`` for one that is not floating.
 
@@ -49,6 +51,8 @@ def conv_max_pool(
         >>> params, state = layer.init(jax.random.key(0), x)
         >>> params["kernel"].shape, layer.apply(params, state, x, train=False)[0].shape
         ((3, 3, 1, 32), (1, 13, 13, 32))
+
+    **References** LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document recognition, 1998.
     """
     options: dict[str, Any] = {
         "strides": strides,
@@ -66,6 +70,6 @@ def conv_max_pool(
         return params
 
     def apply(params: dict[str, Any], x: jax.Array) -> jax.Array:
-        return F.conv_max_pool(x, params["kernel"], params.get("bias"), window=window, **options)
+        return F.conv_max_pool(x, params["kernel"], params.get("bias"), window=window, method=method, **options)
 
     return init, apply

@@ -9,7 +9,7 @@ from jaxdl import functional as F
 from jaxdl.core import bad_value, stateless
 from jaxdl.core.checks import per_axis, positive_int, window_sizes
 from jaxdl.functional.conv import check_conv
-from jaxdl.functional.window import Padding, Sizes
+from jaxdl.functional.window import Method, Padding, Sizes
 from jaxdl.layers.initializers import Initializer, draw, glorot_uniform, zeros
 
 
@@ -26,6 +26,7 @@ def conv_transpose(
     use_bias: bool = True,
     kernel_init: Initializer = glorot_uniform,
     bias_init: Initializer = zeros,
+    method: Method = "auto",
     param_dtype: Any = jnp.float32,
 ) -> Any:
     """Transposed convolution of any rank; see :func:`jaxdl.functional.conv_transpose` for the formula and conventions.
@@ -34,7 +35,7 @@ def conv_transpose(
     **Params** ``kernel: (*kernel_size, in / groups, features)``, ``bias: (features,)``.
 
     **Args** ``kernel_size``: an int, for as many spatial axes as the input has, or one int for each. ``kernel_init``:
-    Glorot uniform, as in Keras.
+    Glorot uniform, as in Keras. ``method``: as of :func:`jaxdl.functional.conv_transpose`.
 
     **Raises** ``ValueError`` for an input of the wrong rank or channels, ``TypeError`` for one that is not floating.
 
@@ -69,6 +70,7 @@ def conv_transpose(
             output_padding=output_padding,
             dilation=dilation,
             groups=groups,
+            method=method,
         )
 
     return init, apply

@@ -7,12 +7,19 @@ import jax
 from jaxdl import functional as F
 from jaxdl.core import no_params, stateless
 from jaxdl.core.checks import window_sizes
-from jaxdl.functional.window import Padding, Sizes
+from jaxdl.functional.window import Method, Padding, Sizes
 
 
 @stateless(positionwise=False)
-def max_pool(window: Sizes, *, strides: Sizes | None = None, padding: Padding = "VALID", dilation: Sizes = 1) -> Any:
-    """The largest value in each window; see :func:`jaxdl.functional.max_pool`.
+def max_pool(
+    window: Sizes,
+    *,
+    strides: Sizes | None = None,
+    padding: Padding = "VALID",
+    dilation: Sizes = 1,
+    method: Method = "auto",
+) -> Any:
+    """The largest value in each window; see :func:`jaxdl.functional.max_pool`, also for ``method``.
 
     A ragged batch is refused: windows do not end where its sequences do. :func:`global_max_pool` takes one.
 
@@ -26,7 +33,7 @@ def max_pool(window: Sizes, *, strides: Sizes | None = None, padding: Padding = 
     window_sizes("max_pool", window=window, strides=strides, dilation=dilation)
 
     def apply(params: dict[str, Any], x: jax.Array) -> jax.Array:
-        return F.max_pool(x, window, strides=strides, padding=padding, dilation=dilation)
+        return F.max_pool(x, window, strides=strides, padding=padding, dilation=dilation, method=method)
 
     return no_params, apply
 
