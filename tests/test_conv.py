@@ -1,6 +1,5 @@
 """Convolution's further forms against NumPy loops in float64, against plain lax, and against Flax."""
 
-import importlib
 from functools import partial
 
 import flax.linen as nn
@@ -22,9 +21,6 @@ from jaxdl.functional.window import make_window
 
 HALVES = [jnp.bfloat16, jnp.float16]
 
-# The function hides the module of the same name.
-TRANSPOSE = importlib.import_module("jaxdl.functional.conv_transpose")
-
 
 def assert_all_close(found, expected, dtype="float64"):
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
@@ -33,6 +29,31 @@ def assert_all_close(found, expected, dtype="float64"):
 
 def kernel_and_bias(shape, dtype=np.float64):
     return normal(shape, 2, dtype), normal(shape[-1:], 3, dtype)
+
+
+LAYERS = {
+    "conv": partial(L.conv, 4, 3),
+    "conv_transpose": partial(L.conv_transpose, 4, 3),
+    "depthwise_conv": partial(L.depthwise_conv, 3),
+    "separable_conv": partial(L.separable_conv, 4, 3),
+    "conv_max_pool": partial(L.conv_max_pool, 4, 3),
+    "max_pool": partial(L.max_pool, 3, strides=1),
+}
+
+
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+def test_a_layer_may_ask_for_the_plain_form(make):
+    x = jnp.ones((2, 8, 7, 2))
+
+    def has_a_derivative_of_its_own(**options):
+        layer = make(**options)
+        params, state = layer.init(jax.random.key(0), x)
+        return "custom_vjp" in str(jax.make_jaxpr(lambda p, x: layer.apply(p, state, x, train=True)[0])(params, x))
+
+    assert has_a_derivative_of_its_own()
+    assert not has_a_derivative_of_its_own(method="lax")
+    with pytest.raises(ValueError, match='method must be "auto" or "lax"; got \'fast\''):
+        has_a_derivative_of_its_own(method="fast")
 
 
 # Padding
@@ -390,6 +411,63 @@ def test_an_axis_of_no_positions():
     assert F.patches(jnp.ones((1, 0, 2)), 3).shape == (1, 0, 6)
 
 
+# One spatial axis of nothing, or of no positions, for each of the forms that the other sizes would choose.
+EMPTY = {
+    "patches": (F.conv, (2, 0, 5, 2), (3, 3, 2, 4), {}),
+    "patches padded": (F.conv, (2, 5, 0, 2), (3, 3, 2, 4), {"padding": 2}),
+    "patches strided": (F.conv, (2, 0, 5, 2), (1, 1, 2, 4), {"strides": 2}),
+    "patches apart": (F.conv, (2, 0, 6, 2), (2, 2, 2, 4), {"strides": 2}),
+    "patches in three axes": (F.conv, (2, 4, 0, 4, 2), (2, 2, 2, 2, 4), {}),
+    "patches by groups": (F.conv, (2, 0, 5, 4), (3, 3, 2, 4), {"groups": 2}),
+    "leading taps": (F.conv, (1, 2, 0, 2, 2, 2), (1, 2, 1, 1, 2, 2), {}),
+    "shifted": (F.depthwise_conv, (2, 0, 5, 2), (3, 3, 1, 4), {}),
+    "scanned": (F.depthwise_conv, (2, 0, 20, 2), (13, 13, 1, 2), {}),
+    "scanned across": (F.depthwise_conv, (2, 20, 0, 2), (13, 13, 1, 2), {"padding": "SAME"}),
+    "filtered": (F.conv, (300, 0, 5, 64), (3, 3, 64, 64), {"padding": 1}),
+    "filtered, nothing around": (F.conv, (300, 5, 0, 64), (3, 3, 64, 64), {}),
+    "stamps": (F.conv_transpose, (2, 0, 5, 2), (3, 3, 2, 4), {"strides": 2}),
+    "stamps apart": (F.conv_transpose, (2, 5, 0, 2), (2, 2, 2, 4), {"strides": 2}),
+    "stamps apart of large windows": (F.conv_transpose, (1, 0, 3, 2), (16, 12, 2, 2), {"strides": (16, 12)}),
+}
+
+
+@pytest.mark.parametrize(("function", "shape", "kernel_shape", "options"), EMPTY.values(), ids=EMPTY)
+def test_a_spatial_axis_of_nothing(function, shape, kernel_shape, options):
+    x, kernel = np.ones(shape, np.float32), np.ones(kernel_shape, np.float32)
+    y, gradients = value_and_gradients(partial(function, **options), x, kernel)
+    assert y.shape == jax.eval_shape(partial(function, method="lax", **options), x, kernel).shape
+    assert [g.shape for g in gradients] == [shape, kernel_shape]
+    assert not y.any()
+    assert not gradients[1].any()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_the_places_of_taps_are_those_that_they_came_from(x64, size):
+    for spatial, strides, dilation, padding in (
+        ((7, 9), (4, 3), (1, 2), 0),
+        ((5, 6), (2, 5), (1, 1), ((0, 1), (2, 0))),
+    ):
+        window = make_window("conv", spatial, (size, 1), strides, padding, dilation)
+        x = jax.ShapeDtypeStruct((2, *spatial, 3), jnp.float64)
+
+        def taken(x, window=window):
+            return list(window.taps(window.pad(x)))
+
+        taps = [jnp.asarray(normal(tap.shape, n)) for n, tap in enumerate(jax.eval_shape(taken, x))]
+        (expected,) = jax.linear_transpose(taken, x)(taps)
+        assert_close(window.place(taps, spatial), expected)
+
+
+@pytest.mark.parametrize("function", [F.conv, F.conv_transpose])
+def test_programs_do_not_grow_with_the_strides(function):
+    def lines(stride):
+        x, kernel = jnp.ones((1, 64, 64, 1)), jnp.ones((1, 1, 1, 1))
+        both = jax.grad(lambda *arrays: jnp.sum(function(*arrays, strides=stride) ** 2), (0, 1))
+        return str(jax.make_jaxpr(both)(x, kernel)).count("\n")
+
+    assert lines(32) <= lines(2)
+
+
 def test_groups_and_depthwise_vmap_over_kernels():
     x, kernels = normal((2, 5, 4), 1, np.float32), normal((3, 2, 2, 4), 2, np.float32)
     wide = normal((3, 2, 1, 8), 3, np.float32)
@@ -505,7 +583,7 @@ FILTERED = {
 @pytest.mark.parametrize(("shape", "padding"), FILTERED.values(), ids=FILTERED)
 def test_filtering_and_its_gradients_equal_the_loop(x64, monkeypatch, shape, padding, form, images):
     if images == "some at a time":
-        monkeypatch.setattr(winograd, "CHUNK_BYTES", 60_000)
+        monkeypatch.setattr(forms, "CHUNK_BYTES", 60_000)
     x, (kernel, _) = normal(shape, 1), kernel_and_bias((3, 3, shape[-1], 4))
     window = make_window("conv", shape[1:-1], (3, 3), 1, padding)
     taken = getattr(winograd, form)
@@ -632,7 +710,7 @@ CHUNKED = {
     "conv": (F.conv, (7, 5, 4, 3), (3, 2, 3, 4), {"strides": 2, "padding": "SAME"}),
     "conv by groups": (F.conv, (5, 6, 4), (3, 2, 6), {"groups": 2}),
     "conv_transpose": (F.conv_transpose, (5, 3, 2, 2), (3, 2, 2, 4), {"strides": 2}),
-    "conv_transpose by groups": (F.conv_transpose, (3, 4, 4), (2, 2, 4), {"groups": 2, "strides": 2}),
+    "conv_transpose by groups": (F.conv_transpose, (13, 4, 4), (2, 2, 4), {"groups": 2, "strides": 2}),
 }
 
 
@@ -641,13 +719,58 @@ def test_images_taken_some_at_a_time_give_the_same(x64, monkeypatch, function, s
     x, (kernel, _) = normal(shape, 1), kernel_and_bias(kernel_shape)
     # Without a gradient, convolution in one and two dimensions is lax's.
     found = [value_and_gradients(partial(function, **options), x, kernel)]
-    for module in (forms, TRANSPOSE):
-        monkeypatch.setattr(module, "CHUNK_BYTES", 500)
+    monkeypatch.setattr(forms, "CHUNK_BYTES", 3000)
     found.append(value_and_gradients(partial(function, **options), x, kernel))
     assert "scan" in str(jax.make_jaxpr(jax.grad(lambda x: function(x, kernel, **options).sum()))(x))
     assert_all_close(*found)
     everything = value_and_gradients(partial(function, method="lax", **options), x, kernel)
     assert_all_close(found[1], everything)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 7, 8, 12, 100])
+def test_no_chunk_is_larger_than_what_fits(monkeypatch, count):
+    monkeypatch.setattr(forms, "CHUNK_BYTES", 7 * 10)
+    sizes = []
+
+    def function(x):
+        sizes.append(x.shape[0])
+        return 2 * x, x.sum()
+
+    x = jnp.arange(float(count))
+    each, total = forms.by_images(function, 10, x)
+    np.testing.assert_array_equal(each, 2 * x)
+    assert (float(total), max(sizes)) == (count * (count - 1) / 2, min(count, 7))
+    # No more than two programs: the loop's body, which is traced for its result as well, and the rest.
+    assert set(sizes) <= {7, count % 7}
+
+
+# The bytes that one image's patches and what flows to them, stamps, or tiles take.
+TOO_LARGE = {
+    "filtered": (partial(F.conv, padding="SAME"), (256, 4, 4, 64), (3, 3, 64, 64), 2 * 36 * 128 * 4),
+    "by groups": (partial(F.conv, groups=2), (1, 8, 4), (3, 2, 4), 2 * 6 * 12 * 4),
+    "strided": (partial(F.conv, strides=2), (1, 9, 4), (3, 4, 2), 2 * 4 * 12 * 4),
+    "transposed": (F.conv_transpose, (1, 4, 2), (2, 2, 3), 4 * 6 * 4),
+}
+
+
+@pytest.mark.parametrize(("function", "shape", "kernel_shape", "fits"), TOO_LARGE.values(), ids=TOO_LARGE)
+def test_an_image_of_which_too_much_would_be_made_takes_the_plain_form(
+    monkeypatch, function, shape, kernel_shape, fits
+):
+    arrays = [jax.ShapeDtypeStruct(s, jnp.float32) for s in (shape, kernel_shape)]
+    plain = []
+    for limit in (fits, fits - 1):
+        monkeypatch.setattr(forms, "CHUNK_BYTES", limit)
+        program = str(jax.make_jaxpr(lambda *a: jax.vjp(function, *a)[0])(*arrays))
+        plain.append("branches_platforms" not in program and "conv_general_dilated" in program)
+    assert plain == [False, True]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_stamps_are_counted_in_the_dtype_that_is_made(monkeypatch, dtype):
+    monkeypatch.setattr(forms, "CHUNK_BYTES", 4 * 6 * 4)
+    x, kernel = jnp.ones((2, 4, 2), dtype), jnp.ones((2, 2, 3), dtype)
+    assert "scan" in str(jax.make_jaxpr(F.conv_transpose)(x, kernel))
 
 
 # Mapped over members
@@ -688,5 +811,7 @@ def test_programs_do_not_grow_with_the_window_and_give_what_lax_gives(function, 
     x, kernel = normal(shape, 1, np.float32), normal(kernel_shape, 2, np.float32)
     auto, plain = (partial(function, **options, method=method) for method in ("auto", "lax"))
     program = jax.make_jaxpr(jax.grad(lambda *args: jnp.sum(auto(*args) ** 2), argnums=(0, 1)))(x, kernel)
-    assert str(program).count("\n") < 2000  # a row of the window, not the whole of it
+    # Where each channel is alone, a row of the window is unrolled, not the whole of it.
+    most = 65 * kernel_shape[1] if function is F.depthwise_conv else 400
+    assert str(program).count("\n") < most
     assert_all_close(value_and_gradients(auto, x, kernel), value_and_gradients(plain, x, kernel), np.float32)

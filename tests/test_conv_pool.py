@@ -88,6 +88,34 @@ def test_it_equals_the_two_in_every_precision(dtype):
         assert_close(a, b, dtype)
 
 
+@pytest.mark.parametrize(
+    "dtypes",
+    [("bfloat16", "bfloat16", "float32"), ("float32", "bfloat16", "float32"), ("float16", "float16", "bfloat16")],
+    ids=" ".join,
+)
+def test_it_equals_the_two_where_dtypes_are_mixed(platform, dtypes):
+    numbers = arguments((4, 9, 8, 2), (3, 2, 2, 3), whole)
+    x, kernel, bias = (jnp.asarray(a / 4, dtype) for a, dtype in zip(numbers, dtypes, strict=True))
+    found = value_and_gradients(F.conv_max_pool, x, kernel, bias)
+    expected = value_and_gradients(partial(F.conv_max_pool, method="lax"), x, kernel, bias)
+    assert is_fused(F.conv_max_pool, x, kernel, bias)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert a.dtype == b.dtype
+        assert_close(a, b, "bfloat16")
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_goes_where_the_two_bring_it(platform, number):
+    x, kernel, bias = (np.abs(a).astype(np.float32) for a in arguments((3, 7, 8, 1), (2, 2, 1, 2)))
+    x[1, 3, 4, 0] = number
+    plain = partial(F.conv_max_pool, method="lax")
+    y, vjp = jax.vjp(F.conv_max_pool, x, kernel, bias)
+    expected, plain_vjp = jax.vjp(lambda *a: F.max_pool(F.conv(*a, method="lax"), 2), x, kernel, bias)
+    np.testing.assert_allclose(y, plain(x, kernel, bias), rtol=1e-5)
+    # What flows to the input, which does not meet the input.
+    np.testing.assert_allclose(vjp(jnp.ones_like(y))[0], plain_vjp(jnp.ones_like(y))[0], rtol=1e-5)
+
+
 @pytest.mark.parametrize("examples", [0, 1, 2, 7])
 def test_any_number_of_examples_in_rounds(monkeypatch, examples):
     monkeypatch.setattr(conv_pool, "ROUND_BYTES", 2 * 4 * 2 * 4)  # two examples, of four positions and two channels
@@ -113,8 +141,10 @@ def test_it_vmaps_over_members():
         assert_close(a, b, np.float32)
 
 
-def test_relu_may_stand_after_it():
-    x, kernel, bias = (jnp.asarray(a, jnp.float32) for a in arguments((3, 8, 9, 1), (3, 3, 1, 4)))
+@pytest.mark.parametrize("shift", [0, -6, -100], ids=["some windows", "few windows", "no window"])
+def test_relu_may_stand_after_it(shift):
+    x, kernel, bias = (jnp.asarray(a, jnp.float32) for a in arguments((3, 8, 9, 1), (3, 3, 1, 4), whole))
+    bias = bias + shift  # whole numbers: windows that are all zero, below zero or tied
     found = value_and_gradients(lambda *a: jax.nn.relu(F.conv_max_pool(*a)), x, kernel, bias)
     expected = value_and_gradients(lambda *a: F.max_pool(jax.nn.relu(F.conv(*a)), 2), x, kernel, bias)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):

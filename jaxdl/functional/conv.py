@@ -1,7 +1,6 @@
 """Convolution over any number of spatial axes, channels last."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -10,50 +9,12 @@ import jax.numpy as jnp
 
 from jaxdl.core.checks import floating, positive_int
 from jaxdl.core.errors import bad_value, describe
-from jaxdl.functional.forms import LAX, LAX_BATCHED, LEADING_TAPS, PATCHES, Form, Plan, planned
+from jaxdl.functional.conv_plan import conv_plan
+from jaxdl.functional.forms import LAX, Plan, planned
 from jaxdl.functional.shape import along_last
-from jaxdl.functional.shifted import SCANNED, SHIFTED
-from jaxdl.functional.window import SLICES_LIMIT, Method, Padding, Sizes, Window, check_spatial, make_window
-from jaxdl.functional.winograd import WINOGRAD_2, WINOGRAD_4, tiles
+from jaxdl.functional.window import Method, Padding, Sizes, check_spatial, make_window
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
-
-# The rule for the choice of form. On CPU, `python -m benchmarks.lowerings` prints a loop's round for each: there the
-# kernel's gradient through lax.conv costs 3 to 90 times that of patches times a product, over all shapes tried; the
-# forward pass alone is as fast through lax in one and two dimensions, and up to 10 times slower in three. With
-# groups, both gradients take lax 3 to 14 times as long as patches of each group do, and, where each input channel is
-# alone, 1.4 to 160 times as long as shifted inputs do. Forms of slices are for windows of not too many elements; where
-# windows lie apart, patches are a reshape.
-
-
-def _plan(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> Plan:
-    elsewhere = LAX if window.rank <= 3 else LEADING_TAPS  # cuDNN convolves at most three axes
-    each_alone, many = groups > 1 and kernel.shape[-2] == 1, math.prod(window.size) > SLICES_LIMIT
-    if each_alone and math.prod(window.size[1:]) <= SLICES_LIMIT:
-        form = SCANNED if many else SHIFTED
-        return Plan(window, groups, form, form, elsewhere)
-    if many and (each_alone or not window.apart):
-        return Plan(window, groups, LAX, LAX, elsewhere)
-    filtering = _filtering(window, groups, x, kernel)
-    if filtering is not None:
-        return Plan(window, groups, filtering, filtering, elsewhere)
-    alone = LAX_BATCHED if window.rank < 3 and groups == 1 else PATCHES
-    return Plan(window, groups, alone, PATCHES, elsewhere)
-
-
-def _filtering(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> Form | None:
-    """Winograd's form, where channels are many, and tiles enough for the products with transformed kernels.
-
-    Forward in a loop, batch 64, through lax and filtered: 64 → 64 channels on 32×32 54 and 35 ms, 128 → 128 on 16×16 26
-    and 19 ms. With 512 channels on 4×4 the transformed kernels weigh most: F(2×2) 30 ms, F(4×4) 46 ms."""
-    fits = window.size == (3, 3) and window.strides == window.dilation == (1, 1) and groups == 1
-    fewest, most = sorted(kernel.shape[-2:])
-    exact = x.dtype != jnp.float32 or jax.default_matmul_precision.value not in (None, "default", "fastest")
-    if fits and fewest >= 64 and not exact:
-        by_4, by_2 = (x.shape[0] * math.prod(tiles(m, window.positions(x.shape[1:-1]))) for m in (4, 2))
-        few = WINOGRAD_2 if most >= 512 <= 2 * by_2 else None
-        return WINOGRAD_4 if by_4 >= max(most, 256) else few
-    return None
 
 
 def conv(
@@ -88,7 +49,8 @@ def conv(
 
     On CPU, ``"auto"`` filters float32 images with windows of 3 × 3 and stride 1 as Winograd did, where channels (64 or
     more) and positions are many: result and gradients are within 5e-5 of the largest entry, as against 1e-5 of the
-    direct forms, which any other dtype and ``jax.default_matmul_precision("highest")`` take.
+    direct forms, which any other dtype and ``jax.default_matmul_precision("highest")`` take. What its forms make of a
+    large batch they make chunk by chunk of the batch axis, so that memory stays bounded.
 
     **Raises** ``ValueError`` for a wrong rank or sizes that do not fit, ``TypeError`` for an input that is not
     floating.
@@ -230,8 +192,8 @@ def _convolve(
     if padding_mode != "zeros":
         x = _pad_from_inside(call, x, window.padding, padding_mode)
         window = dataclasses.replace(window, padding=((0, 0),) * window.rank)
-    everywhere = Plan(window, groups, LAX, LAX, LAX)
-    y = planned(_plan(window, groups, x, kernel) if method == "auto" else everywhere, x, kernel)
+    plan = conv_plan(window, groups, x, kernel) if method == "auto" else Plan.everywhere(window, groups, LAX)
+    y = planned(plan, x, kernel)
     return y if bias is None else y + along_last(bias, y.ndim)
 
 

@@ -65,10 +65,11 @@ def conv_max_pool(
 ) -> jax.Array:
     """``max_pool(conv(x, kernel, bias, …), window)``, whose windows are apart, without the convolution in memory.
 
-    An activation that never falls may stand after it instead of between: ``relu(conv_max_pool(x))`` has the values of
-    ``max_pool(relu(conv(x)))``, and its gradients but where a whole window is zero, since ReLU's slope there is zero.
+    An activation that never falls may stand after it instead of between: ``relu(conv_max_pool(x))`` has the values and
+    the gradients of ``max_pool(relu(conv(x)))``.
 
-    On ties the first element of the window, row by row, takes the whole gradient, as in :func:`max_pool`.
+    On ties the first element of the window, row by row, takes the whole gradient, as in :func:`max_pool`; a window with
+    a nan gives nan, and its last element takes the gradient.
 
     **Shapes** ``x: (batch, *spatial, in)``, ``kernel: (*kernel_size, in / groups, out)``, ``bias: (out,)``
     ``-> (batch, *positions, out)``, the convolution's positions divided by ``window``, rounded down.
@@ -172,7 +173,7 @@ def _fused_forward(piece: Piece, x: jax.Array, kernel: jax.Array, bias: jax.Arra
 
 def _fused_backward(piece: Piece, saved: Any, dy: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array | None]:
     x, kernel, bias, winner = saved
-    dconv = place_winners(piece.pool, winner, dy, piece.conv.positions(x.shape[1:-1]))
+    dconv = place_winners(piece.pool, winner, dy, piece.conv.positions(x.shape[1:-1])).astype(x.dtype)
     back = jax.vjp(functools.partial(_convolved, piece), x, kernel)[1]
 
     def on_cpu(winner: jax.Array, dy: jax.Array) -> jax.Array:

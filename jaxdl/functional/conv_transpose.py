@@ -11,7 +11,7 @@ from jax import lax
 from jaxdl.core.checks import is_int, per_axis
 from jaxdl.core.errors import bad_value
 from jaxdl.functional.conv import check_kernel
-from jaxdl.functional.forms import CHUNK_BYTES, Form, Pair, Plan, by_group, by_images, planned, rows
+from jaxdl.functional.forms import Form, Pair, Plan, by_group, by_images, fits, planned, rows
 from jaxdl.functional.shape import along_last
 from jaxdl.functional.window import SLICES_LIMIT, Method, Padding, Sizes, Window, pad_amounts
 
@@ -63,21 +63,23 @@ def conv_transpose(
     window = _window(x.shape[1:-1], kernel.shape[:-2], strides, padding, output_padding, dilation)
     dtype = jnp.promote_types(x.dtype, kernel.dtype)
     x, kernel = x.astype(dtype), kernel.astype(dtype)
-    everywhere = Plan(window, groups, LAX, LAX, LAX)
-    y = planned(_plan(window, groups, x, kernel) if method == "auto" else everywhere, x, kernel)
+    plan = _plan(window, groups, x, kernel.shape[-1]) if method == "auto" else Plan.everywhere(window, groups, LAX)
+    y = planned(plan, x, kernel)
     return y if bias is None else y + along_last(bias, y.ndim)
 
 
-def _plan(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> Plan:
+def _plan(window: Window, groups: int, x: jax.Array, features: int) -> Plan:
     """The rule for the choice of form.
 
-    On CPU, `python -m benchmarks.lowerings` prints a loop's round for each: both gradients took lax 5 to 25 times as
-    long as products do; the result itself is as fast through lax in one and two dimensions, up to 10 times slower in
-    three, and slow where it is vmapped, as XLA sees groups in it.
+    On CPU, ``python -m benchmarks.lowerings --only conv_transpose`` prints each beside lax, whose gradients are many
+    times slower in every row, and whose vmapped form is slow, as XLA sees groups in it. XLA's convolution stays where
+    stamps would be many slices, and where those of one image would not fit.
     """
     elsewhere = LAX if window.rank <= 3 else STAMPS  # cuDNN convolves at most three axes
+    if not all(x.shape[1:-1]):
+        return Plan.everywhere(window, groups, LAX)
     many = math.prod(window.size) > SLICES_LIMIT and not window.apart
-    if many:
+    if many or not fits(_stamps_bytes(window, x, features)):
         return Plan(window, groups, LAX, LAX, elsewhere)
     return Plan(window, groups, STAMPS, STAMPS, elsewhere)
 
@@ -132,6 +134,8 @@ def sizes_after(window: Window, spatial: Sequence[int]) -> tuple[int, ...]:
 
 def _lax_transpose(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """XLA's convolution of the input with gaps, with the flipped kernel."""
+    if not all(x.shape[1:-1]):  # To XLA, an axis of nothing has as many gaps as one of one element.
+        return jnp.zeros((x.shape[0], *sizes_after(window, x.shape[1:-1]), kernel.shape[-1]), x.dtype)
     axes = "0123456789"[: window.rank]
     return lax.conv_general_dilated(
         x,
@@ -145,10 +149,10 @@ def _lax_transpose(window: Window, groups: int, x: jax.Array, kernel: jax.Array)
     )
 
 
-def _images(window: Window, x: jax.Array, features: int) -> int:
-    """How many images to make stamps of at a time."""
-    stamps = math.prod(x.shape[1:-1]) * math.prod(window.size) * features
-    return max(1, CHUNK_BYTES // max(stamps * x.dtype.itemsize, 1))
+def _stamps_bytes(window: Window, x: jax.Array, features: int) -> int:
+    """How many bytes the stamps of one image are, which are wide."""
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    return math.prod(x.shape[1:-1]) * math.prod(window.size) * features * wide.itemsize
 
 
 def _stamps(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -164,7 +168,7 @@ def _stamps(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> jax
     def some(x: jax.Array) -> tuple[jax.Array, tuple[()]]:
         return by_group(one, groups, x.astype(wide), kernel.astype(wide)).astype(x.dtype), ()
 
-    return by_images(some, _images(window, x, kernel.shape[-1]), x)[0]
+    return by_images(some, _stamps_bytes(window, x, kernel.shape[-1]), x)[0]
 
 
 def _stamps_gradients(window: Window, groups: int, x: jax.Array, kernel: jax.Array, dy: jax.Array) -> Pair:
@@ -177,8 +181,8 @@ def _stamps_gradients(window: Window, groups: int, x: jax.Array, kernel: jax.Arr
         dside = (patches.T @ rows(x)).reshape(side.shape)
         return (patches @ rows(side)).reshape(x.shape), dside.swapaxes(-1, -2).astype(wide)
 
-    images = _images(window, x, kernel.shape[-1])
-    dx, dkernel = by_images(lambda x, dy: by_group(one, groups, x, kernel, dy), images, x, dy)
+    made = _stamps_bytes(window, x, kernel.shape[-1])  # patches of dy, as many as the stamps
+    dx, dkernel = by_images(lambda x, dy: by_group(one, groups, x, kernel, dy), made, x, dy)
     return dx, dkernel.astype(kernel.dtype)
 
 

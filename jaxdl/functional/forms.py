@@ -18,8 +18,9 @@ from jaxdl.functional.window import Window
 
 Pair = tuple[jax.Array, jax.Array]
 
-# How many bytes of patches, stamps or tiles are made at a time: what is over is made from some images after the others.
-CHUNK_BYTES = 256 << 20
+# How many bytes of patches, stamps or tiles may lie in memory at once. What a whole batch would make beyond that is
+# made of some images after the others; where a single image makes more, the rules take XLA's convolution.
+CHUNK_BYTES = 512 << 20
 
 
 class Form(NamedTuple):
@@ -48,6 +49,11 @@ class Plan(NamedTuple):
     trained: Form
     elsewhere: Form
 
+    @classmethod
+    def everywhere(cls, window: Window, groups: int, form: Form) -> "Plan":
+        """One form for all."""
+        return cls(window, groups, form, form, form)
+
 
 def _by_platform(plan: Plan, on_cpu: Form, x: jax.Array, kernel: jax.Array) -> jax.Array:
     if on_cpu.forward is plan.elsewhere.forward:
@@ -62,7 +68,8 @@ def _planned(plan: Plan, x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _planned_forward(plan: Plan, x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, Pair]:
-    # What both directions need, such as patches, XLA builds once within a program.
+    # What both directions make of the input, such as patches, is not saved: XLA, which joins equal parts of a program,
+    # may build it once.
     return _by_platform(plan, plan.trained, x, kernel), (x, kernel)
 
 
@@ -97,13 +104,21 @@ def by_group(function: Callable[..., Any], groups: int, *arrays: jax.Array) -> A
     return jax.tree.map(lambda y: y.reshape(*y.shape[:-2], groups * y.shape[-1]), results)
 
 
-def by_images(function: Callable[..., tuple[Any, Any]], images: int, *arrays: jax.Array) -> tuple[Any, Any]:
-    """``function(*arrays)``, so many images at a time: what it gives for each image, and what it sums over images."""
-    count = arrays[0].shape[0]
-    rounds = -(-count // images)
-    if rounds <= 1:
+def fits(image_bytes: int) -> bool:
+    """Whether what is made of one image may lie in memory at once."""
+    return image_bytes <= CHUNK_BYTES
+
+
+def by_images(function: Callable[..., tuple[Any, Any]], image_bytes: int, *arrays: jax.Array) -> tuple[Any, Any]:
+    """``function(*arrays)``: what it gives for each image, and what it sums over images.
+
+    It takes chunks of the batch axis, of as many images as make :data:`CHUNK_BYTES` where one makes ``image_bytes``,
+    and the rest of the batch at last.
+    """
+    count, images = arrays[0].shape[0], max(1, CHUNK_BYTES // max(image_bytes, 1))
+    rounds, rest = divmod(count, images)
+    if rounds == 0 or (rounds, rest) == (1, 0):
         return function(*arrays)
-    images = count // rounds
     head = [array[: rounds * images].reshape(rounds, images, *array.shape[1:]) for array in arrays]
     *_, sums = jax.eval_shape(function, *(part[0] for part in head))
 
@@ -113,10 +128,10 @@ def by_images(function: Callable[..., tuple[Any, Any]], images: int, *arrays: ja
 
     total, each = lax.scan(some, jax.tree.map(lambda spec: jnp.zeros(spec.shape, spec.dtype), sums), head)
     each = jax.tree.map(lambda y: y.reshape(rounds * images, *y.shape[2:]), each)
-    if rounds * images == count:
+    if not rest:
         return each, total
-    rest, part = function(*(array[rounds * images :] for array in arrays))
-    return jax.tree.map(lambda *ys: jnp.concatenate(ys), each, rest), jax.tree.map(jnp.add, total, part)
+    last, part = function(*(array[rounds * images :] for array in arrays))
+    return jax.tree.map(lambda *ys: jnp.concatenate(ys), each, last), jax.tree.map(jnp.add, total, part)
 
 
 def rows(array: jax.Array) -> jax.Array:
@@ -177,10 +192,9 @@ def leading_taps_conv(window: Window, groups: int, x: jax.Array, kernel: jax.Arr
     return total.reshape(*places, *total.shape[1:]).astype(x.dtype)
 
 
-def _images(window: Window, x: jax.Array) -> int:
-    """How many images to make patches of at a time."""
-    positions = math.prod(window.positions(x.shape[1:-1]))
-    return max(1, CHUNK_BYTES // max(positions * math.prod(window.size) * x.shape[-1] * x.dtype.itemsize, 1))
+def patches_bytes(window: Window, x: jax.Array) -> int:
+    """How many bytes the patches of one image are."""
+    return math.prod(window.positions(x.shape[1:-1])) * math.prod(window.size) * x.shape[-1] * x.dtype.itemsize
 
 
 def patches_conv(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -190,7 +204,7 @@ def patches_conv(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -
         patches = window.patches(x)
         return (rows(patches) @ rows(kernel)).reshape(*patches.shape[:-1], kernel.shape[-1])
 
-    return by_images(lambda x: (by_group(one, groups, x, kernel), ()), _images(window, x), x)[0]
+    return by_images(lambda x: (by_group(one, groups, x, kernel), ()), patches_bytes(window, x), x)[0]
 
 
 def patches_gradients(window: Window, groups: int, x: jax.Array, kernel: jax.Array, dy: jax.Array) -> Pair:
@@ -203,7 +217,8 @@ def patches_gradients(window: Window, groups: int, x: jax.Array, kernel: jax.Arr
         dpatches = (rows(dy) @ rows(kernel).T).reshape(patches.shape)
         return window.fold(dpatches, x.shape[1:-1]), dkernel.astype(wide)
 
-    dx, dkernel = by_images(lambda x, dy: by_group(one, groups, x, kernel, dy), _images(window, x), x, dy)
+    made = 2 * patches_bytes(window, x)  # the patches, and what flows to them
+    dx, dkernel = by_images(lambda x, dy: by_group(one, groups, x, kernel, dy), made, x, dy)
     return dx, dkernel.astype(kernel.dtype)
 
 

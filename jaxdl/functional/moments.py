@@ -67,17 +67,17 @@ def moments(
 
 def normalised(
     wide: jax.Array,
-    mean: jax.Array | None,
+    mean: jax.Array,
     var: jax.Array,
     scale: jax.Array | None,
     bias: jax.Array | None,
     epsilon: float,
 ) -> jax.Array:
-    """``(x − mean) / √(var + ε) · scale + bias``; without a mean it does not centre."""
+    """``(x − mean) / √(var + ε) · scale + bias``."""
     factor = lax.rsqrt(var + epsilon)
     if scale is not None:
         factor = factor * along_last(scale, wide.ndim)
-    y = (wide if mean is None else wide - mean) * factor
+    y = (wide - mean) * factor
     return y if bias is None else y + along_last(bias, wide.ndim)
 
 

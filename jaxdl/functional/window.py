@@ -1,5 +1,6 @@
 """The geometry of windows that slide over spatial axes: what convolution and pooling share."""
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -114,9 +115,13 @@ class Window:
         """The transpose of :meth:`taps` of the padded input: each input is the sum of its places.
 
         The sum is of wide numbers where those of the taps are narrow. With strides, the inputs that lie a stride apart
-        (a phase) meet the same taps: each phase is a sum of its own, and none is spread out with gaps.
+        (a phase) meet the same taps: each phase is a sum of its own, and none is spread out with gaps. Where phases are
+        more than taps, most are zero, and the taps are spread out instead.
         """
         wide = jnp.promote_types(taps[0].dtype, jnp.float32)
+        if math.prod(self.strides) > len(taps):
+            places = map(self._spread, taps, np.ndindex(*self.size), itertools.repeat(spatial))
+            return functools.reduce(jnp.add, places).astype(taps[0].dtype)
         batch, *count, channels = taps[0].shape
         blocks = [(reach - 1) // stride + n for reach, stride, n in zip(self.reach, self.strides, count, strict=True)]
         nothing = jnp.zeros((batch, *blocks, channels), wide)
@@ -136,6 +141,14 @@ class Window:
         config = [(-low, size - n + low, 0) for n, size, (low, _) in sizes]
         x = lax.pad(x.reshape(batch, *padded, channels), jnp.zeros((), wide), [(0, 0, 0), *config, (0, 0, 0)])
         return x.astype(taps[0].dtype)
+
+    def _spread(self, met: jax.Array, tap: tuple[int, ...], spatial: Sequence[int]) -> jax.Array:
+        """What one tap met, wide, in its places among zeros."""
+        wide = jnp.promote_types(met.dtype, jnp.float32)
+        starts = [t * d - low for t, d, (low, _) in zip(tap, self.dilation, self.padding, strict=True)]
+        axes = zip(starts, spatial, met.shape[1:-1], self.strides, strict=True)
+        config = [(start, n - start - max((m - 1) * stride + 1, 0), stride - 1) for start, n, m, stride in axes]
+        return lax.pad(met.astype(wide), jnp.zeros((), wide), [(0, 0, 0), *config, (0, 0, 0)])
 
     def fold(self, patches: jax.Array, spatial: Sequence[int]) -> jax.Array:
         """The transpose of :meth:`patches`."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxdl.functional.forms import CHUNK_BYTES, Form, Pair, by_images
+from jaxdl.functional.forms import Form, Pair, by_images
 from jaxdl.functional.window import Window
 
 
@@ -138,10 +138,10 @@ def _output_gradient(f: Filtering, dy: jax.Array) -> jax.Array:
     return by_both.reshape(side * side, batch * high * wide, channels)
 
 
-def _images(f: Filtering, window: Window, x: jax.Array, features: int) -> int:
-    """How many images to take at a time."""
+def tiles_bytes(f: Filtering, window: Window, x: jax.Array, features: int) -> int:
+    """How many bytes the tiles of one image are, transformed: those of the input, and as many of the result."""
     count = math.prod(tiles(f.m, window.positions(x.shape[1:-1]))) * (f.m + 2) ** 2
-    return max(1, CHUNK_BYTES // (count * max(x.shape[-1], features) * x.dtype.itemsize))
+    return count * (x.shape[-1] + features) * x.dtype.itemsize
 
 
 def _forward(f: Filtering, window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -151,7 +151,7 @@ def _forward(f: Filtering, window: Window, groups: int, x: jax.Array, kernel: ja
         products = lax.dot_general(_inputs(f, window, x), transformed, (((2,), (1,)), ((0,), (0,))))
         return _outputs(f, products, x.shape[0], window.positions(x.shape[1:-1])), ()
 
-    return by_images(some, _images(f, window, x, kernel.shape[-1]), x)[0]
+    return by_images(some, tiles_bytes(f, window, x, kernel.shape[-1]), x)[0]
 
 
 def _gradients(f: Filtering, window: Window, groups: int, x: jax.Array, kernel: jax.Array, dy: jax.Array) -> Pair:
@@ -164,7 +164,7 @@ def _gradients(f: Filtering, window: Window, groups: int, x: jax.Array, kernel: 
         met = lax.dot_general(_inputs(f, window, x), _output_gradient(f, dy), (((1,), (1,)), ((0,), (0,))))
         return _outputs(f, products, x.shape[0], x.shape[1:-1]), met
 
-    dx, met = by_images(some, _images(f, window, x, kernel.shape[-1]), x, dy)
+    dx, met = by_images(some, 2 * tiles_bytes(f, window, x, kernel.shape[-1]), x, dy)
     return dx, _kernel_gradient(f, met)
 
 

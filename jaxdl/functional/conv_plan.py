@@ -1,0 +1,57 @@
+"""Which forms a convolution takes."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from jaxdl.functional.forms import LAX, LAX_BATCHED, LEADING_TAPS, PATCHES, Form, Plan, fits, patches_bytes
+from jaxdl.functional.shifted import SCANNED, SHIFTED
+from jaxdl.functional.window import SLICES_LIMIT, Window
+from jaxdl.functional.winograd import F2, F4, WINOGRAD_2, WINOGRAD_4, tiles, tiles_bytes
+
+# The rule for the choice of form. `python -m benchmarks.lowerings --only conv` prints a loop's round for each beside
+# lax: there, on CPU, both gradients are many times slower through lax.conv than as products of patches or as sums of
+# shifted inputs; the forward pass alone is as fast through lax in one and two dimensions, and slower in three. Forms of
+# slices are for windows of not too many elements; where windows lie apart, patches are a reshape. XLA's convolution
+# stays where there is nothing to slice, and where the patches of one image would not fit.
+
+
+def conv_plan(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> Plan:
+    """The forms for arrays of these shapes and dtypes."""
+    elsewhere = LAX if window.rank <= 3 else LEADING_TAPS  # cuDNN convolves at most three axes
+    plain = Plan(window, groups, LAX, LAX, elsewhere)
+    if not all((*x.shape[1:-1], *window.positions(x.shape[1:-1]))):
+        return plain
+    each_alone, many = groups > 1 and kernel.shape[-2] == 1, math.prod(window.size) > SLICES_LIMIT
+    if each_alone and math.prod(window.size[1:]) <= SLICES_LIMIT:
+        form = SCANNED if many else SHIFTED
+        return Plan(window, groups, form, form, elsewhere)
+    filtering = _filtering(window, groups, x, kernel)
+    if filtering is not None:
+        return Plan(window, groups, filtering, filtering, elsewhere)
+    if (many and (each_alone or not window.apart)) or not fits(2 * patches_bytes(window, x)):
+        return plain
+    alone = LAX_BATCHED if window.rank < 3 and groups == 1 else PATCHES
+    return Plan(window, groups, alone, PATCHES, elsewhere)
+
+
+# Where Winograd's forms win, `python -m benchmarks.lowerings --only conv_filtered`: where channels are many, and tiles
+# enough for the products with transformed kernels. F(4×4) transforms a kernel to four times its size.
+FEWEST_CHANNELS = 64
+FEWEST_TILES = 256
+KERNEL_HEAVY = 512
+
+
+def _filtering(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> Form | None:
+    """Winograd's form, where one fits and pays."""
+    same = window.size == (3, 3) and window.strides == window.dilation == (1, 1) and groups == 1
+    fewest, most = sorted(kernel.shape[-2:])
+    exact = x.dtype != jnp.float32 or jax.default_matmul_precision.value not in (None, "default", "fastest")
+    if not same or exact or fewest < FEWEST_CHANNELS:
+        return None
+    by_4, by_2 = (x.shape[0] * math.prod(tiles(m, window.positions(x.shape[1:-1]))) for m in (4, 2))
+    if by_4 >= max(most, FEWEST_TILES) and fits(2 * tiles_bytes(F4, window, x, kernel.shape[-1])):
+        return WINOGRAD_4
+    heavy = most >= KERNEL_HEAVY and by_2 >= FEWEST_TILES
+    return WINOGRAD_2 if heavy and fits(2 * tiles_bytes(F2, window, x, kernel.shape[-1])) else None
