@@ -27,11 +27,12 @@ def milliseconds(f: Function, arguments: tuple[jax.Array, ...], seconds: float) 
     """The time of ``f(*arguments)`` inside a ``fori_loop`` that takes about ``seconds``, the median of some."""
 
     def body(i: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
-        (x, *rest), results = carry
-        # Each round depends on the one before by one element, and all results are carried: nothing can be moved out of
-        # the loop or left out, and nothing else is computed.
-        x = x.at[(0,) * x.ndim].add(1e-9 * sum(leaf.ravel()[0] for leaf in jax.tree.leaves(results)))
-        return (x, *rest), f(x, *rest)
+        arguments, results = carry
+        # Each round depends on the one before by one element of each argument, and all results are carried: nothing,
+        # such as a transformed kernel, can be moved out of the loop or left out, and nothing else is computed.
+        little = 1e-9 * sum(leaf.ravel()[0] for leaf in jax.tree.leaves(results))
+        arguments = tuple(x.at[(0,) * x.ndim].add(little.astype(x.dtype)) for x in arguments)
+        return arguments, f(*arguments)
 
     @jax.jit
     def loop(arguments: tuple[jax.Array, ...], rounds: Any) -> Any:

@@ -14,8 +14,8 @@ from jaxdl.core.checks import floating
 from jaxdl.core.errors import bad_value
 from jaxdl.functional.window import Method, Padding, Sizes, Window, check_spatial, make_window
 
-# The rule for the choice of form. On CPU the gradient of lax.reduce_window is serial: for windows of 3 and 5 that
-# overlap it took 5 to 15 times as long as a maximum over strided slices. These are unrolled, so not too many of them.
+# The rule for the choice of form. On CPU the gradient of lax.reduce_window is serial, and slower than that of a maximum
+# over strided slices: `python -m benchmarks.lowerings --only max_pool`. These are unrolled, so not too many of them.
 TAPS_LIMIT = 64
 
 

@@ -19,8 +19,8 @@ Method = Literal["auto", "lax"]
 Sizes = int | Sequence[int]
 Padding = Literal["SAME", "VALID", "CAUSAL"] | int | Sequence[tuple[int, int]]
 
-# Slices are unrolled, and the time to compile grows with their number (30 s for the gradient of a window of 31 × 31):
-# no form may be made of more. 11 × 11, the widest window of the known networks, is within.
+# Slices are unrolled, and the time to compile grows with their number: no form may be made of more. 11 × 11, the widest
+# window of the known networks, is within.
 SLICES_LIMIT = 128
 
 
