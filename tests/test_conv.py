@@ -618,6 +618,15 @@ def test_wide_convolutions_are_filtered_within_the_documented_tolerance(shape, f
         np.testing.assert_allclose(a, b, rtol=0, atol=5e-5 * np.abs(b).max())
 
 
+def test_a_convolution_that_is_asked_alone_is_filtered_where_kernels_are_large():
+    def alone(channels):
+        arrays = [jax.ShapeDtypeStruct(s, jnp.float32) for s in ((64, 8, 8, channels), (3, 3, channels, channels))]
+        return "optimization_barrier" in str(jax.make_jaxpr(partial(F.conv, padding="SAME"))(*arrays))
+
+    assert filtered(np.ones((64, 8, 8, 64), np.float32), np.ones((3, 3, 64, 64), np.float32))
+    assert [alone(channels) for channels in (64, 256)] == [False, True]
+
+
 def test_what_must_be_exact_is_not_filtered():
     x, kernel = wide_arguments()
     with jax.default_matmul_precision("highest"):

@@ -29,7 +29,8 @@ def conv_plan(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> P
         return Plan(window, groups, form, form, elsewhere)
     filtering = _filtering(window, groups, x, kernel)
     if filtering is not None:
-        return Plan(window, groups, filtering, filtering, elsewhere)
+        alone = filtering if min(kernel.shape[-2:]) >= FEWEST_CHANNELS_ALONE else LAX_BATCHED
+        return Plan(window, groups, alone, filtering, elsewhere)
     if (many and (each_alone or not window.apart)) or not fits(2 * patches_bytes(window, x)):
         return plain
     alone = LAX_BATCHED if window.rank < 3 and groups == 1 else PATCHES
@@ -37,8 +38,11 @@ def conv_plan(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> P
 
 
 # Where Winograd's forms win, `python -m benchmarks.lowerings --only conv_filtered`: where channels are many, and tiles
-# enough for the products with transformed kernels. F(4×4) transforms a kernel to four times its size.
+# enough for the products with transformed kernels. F(4×4) transforms a kernel to four times its size, which weighs most
+# where channels are 512. A convolution that is asked by itself, in no loop, is as fast through lax (`--only
+# conv_by_itself`), but for the largest kernels.
 FEWEST_CHANNELS = 64
+FEWEST_CHANNELS_ALONE = 256
 FEWEST_TILES = 256
 KERNEL_HEAVY = 512
 
