@@ -43,8 +43,9 @@ def conv_plan(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> P
 # conv_by_itself`), but for the largest kernels.
 FEWEST_CHANNELS = 64
 FEWEST_CHANNELS_ALONE = 256
-FEWEST_TILES = 256
-KERNEL_HEAVY = 512
+FEWEST_TILES = 128
+HEAVY_CHANNELS = 512
+FEWEST_HEAVY_TILES = 256
 
 
 def _filtering(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> Form | None:
@@ -57,5 +58,5 @@ def _filtering(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> 
     by_4, by_2 = (x.shape[0] * math.prod(tiles(m, window.positions(x.shape[1:-1]))) for m in (4, 2))
     if by_4 >= max(most, FEWEST_TILES) and fits(2 * tiles_bytes(F4, window, x, kernel.shape[-1])):
         return WINOGRAD_4
-    heavy = most >= KERNEL_HEAVY and by_2 >= FEWEST_TILES
+    heavy = most >= HEAVY_CHANNELS and by_2 >= FEWEST_HEAVY_TILES
     return WINOGRAD_2 if heavy and fits(2 * tiles_bytes(F2, window, x, kernel.shape[-1])) else None
