@@ -119,10 +119,13 @@ def conv_rows(how: Measuring) -> Iterator[list[str]]:
         yield beside(str(shape), ROUNDS, f, functools.partial(f, method="lax"), shape.arguments(), how)
 
 
-FILTERED = tuple(
-    Shape(batch, 2, side, channels, channels, 3, padding="SAME")
-    for batch in (64, 8)
-    for side, channels in ((32, 64), (16, 128), (8, 256), (4, 512))
+FILTERED = (
+    *(Shape(8, 2, side, channels, channels, 3, padding="SAME") for side, channels in ((64, 16), (32, 32))),
+    *(
+        Shape(batch, 2, side, channels, channels, 3, padding="SAME")
+        for batch in (64, 8)
+        for side, channels in ((32, 64), (16, 128), (8, 256), (4, 512))
+    ),
 )
 
 

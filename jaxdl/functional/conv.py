@@ -47,7 +47,7 @@ def conv(
     ``lax.conv_general_dilated``, which has forward mode as well, but more than three spatial axes only on CPU (where
     ``"auto"`` adds up three-dimensional convolutions elsewhere).
 
-    On CPU, ``"auto"`` filters float32 images with windows of 3 × 3 and stride 1 as Winograd did, where channels (64 or
+    On CPU, ``"auto"`` filters float32 images with windows of 3 × 3 and stride 1 as Winograd did, where channels (16 or
     more) and positions are many: result and gradients are within 5e-5 of the largest entry, as against 1e-5 of the
     direct forms, which any other dtype and ``jax.default_matmul_precision("highest")`` take. What its forms make of a
     large batch they make chunk by chunk of the batch axis, so that memory stays bounded.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxdl.functional.forms import LAX, LAX_BATCHED, LEADING_TAPS, PATCHES, Form, Plan, fits, patches_bytes
 from jaxdl.functional.shifted import SCANNED, SHIFTED
 from jaxdl.functional.window import SLICES_LIMIT, Window
-from jaxdl.functional.winograd import F2, F4, WINOGRAD_2, WINOGRAD_4, tiles, tiles_bytes
+from jaxdl.functional.winograd import F2, F4, WINOGRAD_2, WINOGRAD_4, WINOGRAD_4_BACKWARD, tiles, tiles_bytes
 
 # The rule for the choice of form. `python -m benchmarks.lowerings --only conv` prints a loop's round for each beside
 # lax: there, on CPU, both gradients are many times slower through lax.conv than as products of patches or as sums of
@@ -39,9 +39,11 @@ def conv_plan(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> P
 
 # Where Winograd's forms win, `python -m benchmarks.lowerings --only conv_filtered`: where channels are many, and tiles
 # enough for the products with transformed kernels. F(4×4) transforms a kernel to four times its size, which weighs most
-# where channels are 512. A convolution that is asked by itself, in no loop, is as fast through lax (`--only
-# conv_by_itself`), but for the largest kernels.
-FEWEST_CHANNELS = 64
+# where channels are 512. With few channels the products are small beside the transforms: below 32 the gradients alone
+# are filtered, and XLA's own convolution is the fastest way forward. A convolution that is asked by itself, in no loop,
+# is as fast through lax (`--only conv_by_itself`), but for the largest kernels.
+FEWEST_CHANNELS = 16
+FEWEST_CHANNELS_FORWARD = 32
 FEWEST_CHANNELS_ALONE = 256
 FEWEST_TILES = 128
 HEAVY_CHANNELS = 512
@@ -57,6 +59,6 @@ def _filtering(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> 
         return None
     by_4, by_2 = (x.shape[0] * math.prod(tiles(m, window.positions(x.shape[1:-1]))) for m in (4, 2))
     if by_4 >= max(most, FEWEST_TILES) and fits(2 * tiles_bytes(F4, window, x, kernel.shape[-1])):
-        return WINOGRAD_4
+        return WINOGRAD_4 if fewest >= FEWEST_CHANNELS_FORWARD else WINOGRAD_4_BACKWARD
     heavy = most >= HEAVY_CHANNELS and by_2 >= FEWEST_HEAVY_TILES
     return WINOGRAD_2 if heavy and fits(2 * tiles_bytes(F2, window, x, kernel.shape[-1])) else None

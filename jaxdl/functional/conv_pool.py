@@ -20,7 +20,7 @@ from jaxdl.functional.window import Method, Padding, Sizes, Window, make_window
 # The rule for the choice of form. On CPU, where the kernel has few numbers for each output channel, as in a network's
 # first layer, the convolution costs less than writing it out and reading it again: what each element of a pool's window
 # would see is summed up tap by tap, and only the largest is written. `python -m benchmarks.lowerings --only
-# conv_max_pool` prints it beside the two, `python -m benchmarks compare cnn cnn256 --peers jaxdl_fused` whole steps. The
+# conv_max_pool` prints it beside the two, `python -m benchmarks compare cnn cnn256 --peers jaxdl_fused` steps. The
 # terms of these sums are unrolled, so not too many of them; and they are made in rounds over the examples, so that what
 # lies between stays in the cache, and XLA does not flatten the result within the sum.
 TERMS_LIMIT = 64

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxdl.functional.forms import Form, Pair, by_images
+from jaxdl.functional.forms import LAX_BATCHED, Form, Pair, by_images
 from jaxdl.functional.window import Window
 
 
@@ -169,3 +169,5 @@ def _gradients(f: Filtering, window: Window, groups: int, x: jax.Array, kernel: 
 
 
 WINOGRAD_2, WINOGRAD_4 = (Form(functools.partial(_forward, f), functools.partial(_gradients, f)) for f in (F2, F4))
+WINOGRAD_4_BACKWARD = Form(LAX_BATCHED.forward, WINOGRAD_4.own_gradients)
+"""XLA's convolution, and filtered gradients."""
