@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 
 from jaxdl.core.checks import check_lengths, floating, positive_int
 from jaxdl.core.errors import bad_value, describe
@@ -112,15 +113,22 @@ def _mixed(scores: jax.Array, visible: jax.Array | None, v: jax.Array) -> jax.Ar
     return _met(_weights(scores, visible), v)
 
 
-@_mixed.defjvp
 def _mixed_jvp(
-    primals: tuple[jax.Array, jax.Array | None, jax.Array], tangents: tuple[jax.Array, Any, jax.Array]
+    primals: tuple[jax.Array, jax.Array | None, jax.Array], tangents: tuple[Any, Any, Any]
 ) -> tuple[jax.Array, jax.Array]:
     (scores, visible, v), (dscores, _, dv) = primals, tangents
     weights = _weights(scores, visible)
-    y, change = _met(weights, v), weights * dscores
+    y = _met(weights, v)
+    dy = jnp.zeros_like(y) if isinstance(dv, SymbolicZero) else _met(weights, dv)
+    if isinstance(dscores, SymbolicZero):
+        return y, dy
+    # What is hidden has a weight of zero, but may have a gradient of inf in half precision.
+    change = weights * dscores if visible is None else jnp.where(visible, weights * dscores, 0)
     total = change.sum(-1).reshape(*y.shape[:2], 1)
-    return y, _met(change, v) - y * total + _met(weights, dv)
+    return y, dy + _met(change, v) - y * total
+
+
+_mixed.defjvp(_mixed_jvp, symbolic_zeros=True)
 
 
 def _visible(
