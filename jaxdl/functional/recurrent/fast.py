@@ -6,13 +6,13 @@ A round of a loop on CPU costs by its products, by the bytes that it reads and w
 - The forward loop keeps no gates but what the backward loop makes of them, the coefficients of its products, while they
   are in cache; computed for all steps at once between the two loops, each of them would pass through memory again.
 - They are written over the input's product ``z``, which is read by then, and the gradients of the gates over them: one
-  array, in place, instead of three that are filled with zeros first. What is written stands behind a barrier, so that
-  XLA does not read the array once more for it, which would copy the array in each round.
+  array, in place, instead of three that are filled with zeros first (:func:`scan_over`).
 - The weights' gradients are formed after the loop, for all steps in one product.
 
 Each takes and gives what :func:`jaxdl.functional.recurrent.steps.plain_scan` does, of at least one step; its ``z`` is
-without the bias, which is the second of the weights. All halves are plain functions of arrays, so that they can be
-differentiated again. The GRUs are in :mod:`jaxdl.functional.recurrent.fast_gru`.
+without the bias, which comes after ``u`` in the weights. The loops of both halves are differentiated again as plain
+scans, so that second derivatives cost time in proportion to the steps. The GRUs are in
+:mod:`jaxdl.functional.recurrent.fast_gru`.
 """
 
 import functools
@@ -34,7 +34,7 @@ Cell = Callable[..., tuple[Any, tuple[jax.Array, ...]]]
 
 
 def halved(sigmoids: tuple[bool, ...], *arrays: jax.Array | None) -> tuple[Any, ...]:
-    """Packed gates, each that is a sigmoid halved (which is exact)."""
+    """Packed gates, each that is a sigmoid halved (which is exact, but for the smallest of numbers)."""
 
     def half(array: jax.Array) -> jax.Array:
         factors = np.repeat([0.5 if sigmoid else 1.0 for sigmoid in sigmoids], array.shape[-1] // len(sigmoids))
@@ -43,9 +43,52 @@ def halved(sigmoids: tuple[bool, ...], *arrays: jax.Array | None) -> tuple[Any, 
     return tuple(None if array is None else half(array) for array in arrays)
 
 
-def _times(z: jax.Array) -> jax.Array:
-    """The index of each step; unsigned, so that no round asks whether it counts from the end."""
-    return jnp.arange(z.shape[0], dtype=jnp.uint32)
+Body = Callable[[Any, Any, jax.Array, Any], tuple[Any, jax.Array, Any]]
+"""``body(weights, carry, slot, inputs) -> carry, slot, outputs``: one step, and what takes the place of the slot; that
+stands behind a barrier, so that XLA does not read the array once more for it, which would copy it in each round."""
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def scan_over(
+    body: Body, reverse: bool, weights: Any, carry: Any, slots: jax.Array, inputs: Any
+) -> tuple[Any, jax.Array, Any]:
+    """The loop of ``body``: the last carry, the new slots, and all outputs.
+
+    On CPU the slots are carried, and the new ones written over the old, in place. Its derivative is that of a plain
+    ``lax.scan`` with slots in and out: of an array in the carry, it would pass through the whole array at each step.
+    """
+    cpu, default = (functools.partial(loop, body, reverse) for loop in (_written_over, _stacked))
+    return lax.platform_dependent(weights, carry, slots, inputs, cpu=cpu, default=default)
+
+
+def _written_over(
+    body: Body, reverse: bool, weights: Any, carry: Any, slots: jax.Array, inputs: Any
+) -> tuple[Any, jax.Array, Any]:
+    def step(state: Any, inputs: Any) -> tuple[Any, Any]:
+        (carry, slots), (t, inputs) = state, inputs
+        carry, slot, outputs = body(weights, carry, lax.dynamic_index_in_dim(slots, t, keepdims=False), inputs)
+        return (carry, lax.dynamic_update_index_in_dim(slots, slot, t, 0)), outputs
+
+    # Unsigned, so that no round asks whether an index counts from the end.
+    times = jnp.arange(slots.shape[0], dtype=jnp.uint32)
+    (carry, slots), outputs = lax.scan(step, (carry, slots), (times, inputs), reverse=reverse)
+    return carry, slots, outputs
+
+
+def _stacked(
+    body: Body, reverse: bool, weights: Any, carry: Any, slots: jax.Array, inputs: Any
+) -> tuple[Any, jax.Array, Any]:
+    def step(carry: Any, each: Any) -> tuple[Any, Any]:
+        carry, slot, outputs = body(weights, carry, *each)
+        return carry, (slot, outputs)
+
+    carry, (slots, outputs) = lax.scan(step, carry, (slots, inputs), reverse=reverse)
+    return carry, slots, outputs
+
+
+@scan_over.defjvp
+def _scan_over_jvp(body: Body, reverse: bool, primals: Any, tangents: Any) -> tuple[Any, Any]:
+    return jax.jvp(functools.partial(_stacked, body, reverse), primals, tangents)
 
 
 def value_scan(cell: Cell, reverse: bool, z: jax.Array, weights: Any, carry: Any, real: Any) -> tuple[jax.Array, Any]:
@@ -58,47 +101,44 @@ def forward_scan(
 ) -> tuple[tuple[jax.Array, Any], tuple[jax.Array, ...]]:
     """The loop of a cell and its coefficients at each step; ``padded`` are theirs at a step that changes nothing."""
 
-    def step(state: Any, inputs: Any) -> tuple[Any, Any]:
-        carry, z = state
-        t, real = inputs
-        new, coefficients = cell(carry, lax.dynamic_index_in_dim(z, t, keepdims=False), *weights)
+    def body(weights: Any, carry: Any, z: jax.Array, real: Any) -> tuple[Any, jax.Array, Any]:
+        new, coefficients = cell(carry, z, *weights)
         if real is not None:
             new = jax.tree.map(lambda new, old: jnp.where(real, new, old), new, carry)
             coefficients = tuple(jnp.where(real, *pair) for pair in zip(coefficients, padded, strict=True))
         first, *others = coefficients
-        z = lax.dynamic_update_index_in_dim(z, lax.optimization_barrier(first), t, 0)
-        return (new, z), (hidden(new), *others)
+        return new, lax.optimization_barrier(first), (hidden(new), *others)
 
-    (carry, first), (hs, *others) = lax.scan(step, (carry, z), (_times(z), real), reverse=reverse)
+    carry, first, (hs, *others) = scan_over(body, reverse, weights, carry, z, real)
     return (hs, carry), (first, *others)
 
 
 def backward_scan(
     step: Callable[..., tuple[Any, jax.Array, Any]],
     reverse: bool,
+    weights: tuple[jax.Array, ...],
     carry: Any,
     coefficients: tuple[jax.Array, ...],
     dy: jax.Array,
     real: Any,
 ) -> tuple[Any, jax.Array, Any]:
-    """The loop back, ``step(carry, *coefficients) -> carry, dz, more``: the last carry, each dz, and all else.
+    """The loop back, ``step(weights, carry, *coefficients) -> carry, dz, more``: the last carry, each dz, and all else.
 
-    The carry's first entry is dh. Each dz, which must stand behind a barrier, takes the place of the first of the
-    coefficients.
+    The weights come transposed. The carry's first entry is dh. Each dz, which must stand behind a barrier, takes the
+    place of the first of the coefficients.
     """
-    first, *others = coefficients
 
-    def body(state: Any, inputs: Any) -> tuple[Any, Any]:
-        (dh, *rest), first = state
-        t, dy, real, others = inputs
+    def body(weights: Any, carry: Any, first: jax.Array, inputs: Any) -> tuple[Any, jax.Array, Any]:
+        (dh, *rest), (dy, real, others) = carry, inputs
         dh = dh + dy
-        (back, *rest), dz, more = step((dh, *rest), lax.dynamic_index_in_dim(first, t, keepdims=False), *others)
+        (back, *rest), dz, more = step(weights, (dh, *rest), first, *others)
         back = back if real is None else jnp.where(real, back, dh)
-        return ((back, *rest), lax.dynamic_update_index_in_dim(first, dz, t, 0)), more
+        return (back, *rest), dz, more
 
-    inputs = _times(dy), dy, real, others
-    (carry, dz), more = lax.scan(body, (tuple(carry), first), inputs, reverse=not reverse)
-    return carry, dz, more
+    first, *others = coefficients
+    # Behind a barrier, so that no round transposes them.
+    turned = lax.optimization_barrier(tuple(weight.T for weight in weights))
+    return scan_over(body, not reverse, turned, tuple(carry), first, (dy, real, others))
 
 
 def before(reverse: bool, first: jax.Array, states: jax.Array) -> jax.Array:
@@ -135,13 +175,14 @@ def _simple_rnn_forward(reverse: bool, z: Any, weights: Any, h: Any, real: Any) 
 
 def _simple_rnn_backward(reverse: bool, saved: Any, gradients: Pair) -> tuple[Any, ...]:
     coefficients, hs, u, first, real = saved
-    ut = lax.optimization_barrier(u.T)
 
-    def step(carry: tuple[jax.Array], slope: jax.Array) -> tuple[tuple[jax.Array], jax.Array, None]:
+    def step(
+        weights: tuple[jax.Array], carry: tuple[jax.Array], slope: jax.Array
+    ) -> tuple[tuple[jax.Array], jax.Array, None]:
         dz = lax.optimization_barrier(carry[0] * slope)
-        return (dz @ ut,), dz, None
+        return (dz @ weights[0],), dz, None
 
-    (dh,), dz, _ = backward_scan(step, reverse, (gradients[1],), coefficients, gradients[0], real)
+    (dh,), dz, _ = backward_scan(step, reverse, (u,), (gradients[1],), coefficients, gradients[0], real)
     return dz, (weight_gradient(before(reverse, first, hs), dz), dz.sum((0, 1))), dh, None
 
 
@@ -181,15 +222,16 @@ def _lstm_forward(reverse: bool, z: Any, weights: Any, carry: Pair, real: Any) -
 
 def _lstm_backward(reverse: bool, saved: Any, gradients: tuple[jax.Array, Pair]) -> tuple[Any, ...]:
     coefficients, hs, u, first, real = saved
-    ut = lax.optimization_barrier(u.T)
 
-    def step(carry: Pair, gates: jax.Array, slope: jax.Array, f: jax.Array) -> tuple[Pair, jax.Array, None]:
+    def step(
+        weights: tuple[jax.Array], carry: Pair, gates: jax.Array, slope: jax.Array, f: jax.Array
+    ) -> tuple[Pair, jax.Array, None]:
         dh, dc = carry
         dc = dc + dh * slope
         dz = lax.optimization_barrier(gates * jnp.concatenate([dc, dc, dc, dh], axis=-1))
-        return (dz @ ut, dc * f), dz, None
+        return (dz @ weights[0], dc * f), dz, None
 
-    carry, dz, _ = backward_scan(step, reverse, gradients[1], coefficients, gradients[0], real)
+    carry, dz, _ = backward_scan(step, reverse, (u,), gradients[1], coefficients, gradients[0], real)
     return dz, (weight_gradient(before(reverse, first, hs), dz), dz.sum((0, 1))), carry, None
 
 

@@ -51,16 +51,17 @@ def _after_forward(reverse: bool, z: Any, weights: Any, h: Any, real: Any) -> tu
 
 def _after_backward(reverse: bool, saved: Any, gradients: Pair) -> tuple[Any, ...]:
     (gates, update, to_n), hs, u, first, real = saved
-    ut, size = lax.optimization_barrier(u.T), hs.shape[-1]
+    size = hs.shape[-1]
 
     def step(
-        carry: tuple[jax.Array], gates: jax.Array, update: jax.Array, to_n: jax.Array
+        weights: tuple[jax.Array], carry: tuple[jax.Array], gates: jax.Array, update: jax.Array, to_n: jax.Array
     ) -> tuple[tuple[jax.Array], jax.Array, jax.Array]:
         (dh,) = carry
         dproduct = lax.optimization_barrier(gates * jnp.concatenate([dh, dh, dh], axis=-1))
-        return (dh * update + dproduct @ ut,), dproduct, dh * to_n
+        return (dh * update + dproduct @ weights[0],), dproduct, dh * to_n
 
-    (dh,), dproduct, dn = backward_scan(step, reverse, (gradients[1],), (gates, update, to_n), gradients[0], real)
+    coefficients = gates, update, to_n
+    (dh,), dproduct, dn = backward_scan(step, reverse, (u,), (gradients[1],), coefficients, gradients[0], real)
     dz = jnp.concatenate([dproduct[..., : 2 * size], dn], axis=-1)
     dinner = dproduct[..., 2 * size :].sum((0, 1))
     return dz, (weight_gradient(before(reverse, first, hs), dproduct), dz.sum((0, 1)), dinner), dh, None
@@ -109,18 +110,17 @@ def _before_forward(reverse: bool, z: Any, weights: Any, h: Any, real: Any) -> t
 def _before_backward(reverse: bool, saved: Any, gradients: Pair) -> tuple[Any, ...]:
     (gates, update, r), hs, (u, u_n), first, real = saved
     size = 2 * hs.shape[-1]
-    ut, n_t = lax.optimization_barrier((u.T, u_n.T))
 
     def step(
-        carry: tuple[jax.Array], gates: jax.Array, update: jax.Array, r: jax.Array
+        weights: Pair, carry: tuple[jax.Array], gates: jax.Array, update: jax.Array, r: jax.Array
     ) -> tuple[tuple[jax.Array], jax.Array, None]:
-        (dh,) = carry
+        (ut, n_t), (dh,) = weights, carry
         dn = lax.optimization_barrier(gates[:, size:] * dh)
         dreset = dn @ n_t
         dgates = lax.optimization_barrier(gates[:, :size] * jnp.concatenate([dreset, dh], axis=-1))
         return (dh * update + dreset * r + dgates @ ut,), jnp.concatenate([dgates, dn], axis=-1), None
 
-    (dh,), dz, _ = backward_scan(step, reverse, (gradients[1],), (gates, update, r), gradients[0], real)
+    (dh,), dz, _ = backward_scan(step, reverse, (u, u_n), (gradients[1],), (gates, update, r), gradients[0], real)
     h = before(reverse, first, hs)
     du, du_n = weight_gradient(h, dz[..., :size]), weight_gradient(r * h, dz[..., size:])
     return dz, (du, du_n, dz.sum((0, 1))), dh, None
