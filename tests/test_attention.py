@@ -217,6 +217,81 @@ def test_weights_are_dropped_before_they_meet_the_values():
     assert_close(doubled, 2 * F.attention(x, x, x), 1e-6)
 
 
+CLOSED = {
+    "hidden by a bias": {"bias": jnp.asarray(np.where(normal(1, 4, 5, 6) > 0.5, -np.inf, normal(1, 4, 5, 6, seed=1)))},
+    "rows that see nothing": {"mask": jnp.asarray(normal(2, 1, 5, 6) > 0.7).at[:, :, 1:3].set(False)},
+    "all": {"causal": True, "lengths": jnp.array([6, 2]), "bias": jnp.zeros((1, 1, 5, 6)).at[..., 0].set(-jnp.inf)},
+}
+
+
+def derivatives(arguments, options):
+    """The result, the gradients, and both directions of the second derivative, from the closed form and from JAX's."""
+
+    def every(f):
+        def energy(*arguments):
+            y = f(*arguments).astype(jnp.promote_types(arguments[0].dtype, jnp.float32))
+            return jnp.vdot(weights(y), y) + 0.5 * jnp.vdot(y, y)
+
+        gradient = jax.grad(energy, (0, 1, 2))
+        along = jax.tree.map(jnp.cos, arguments)
+        forward = jax.jvp(f, arguments, along)
+        return forward, gradient(*arguments), jax.jvp(gradient, arguments, along)[1]
+
+    closed = partial(F.attention, **options)
+    return jax.jit(lambda: (every(closed), every(partial(closed, drop=lambda weights: weights))))()
+
+
+@pytest.mark.parametrize("options", CLOSED.values(), ids=CLOSED)
+def test_the_closed_derivative_is_that_of_jax_in_both_modes_and_orders(options):
+    with jax.enable_x64(True):
+        arguments = normal(2, 5, 4, 3), normal(2, 6, 2, 3, seed=1), normal(2, 6, 2, 3, seed=2)
+        for one, other in zip(*map(jax.tree.leaves, derivatives(arguments, options)), strict=True):
+            assert np.isfinite(other).all()
+            assert_close(one, other)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("options", CLOSED.values(), ids=CLOSED)
+def test_the_closed_derivative_in_half_precision(dtype, options):
+    shapes = (2, 5, 4, 3), (2, 6, 2, 3), (2, 6, 2, 3)
+    arguments = tuple(jnp.asarray(normal(*shape, seed=n), dtype) for n, shape in enumerate(shapes))
+    forward, gradients, _ = derivatives(arguments, options)[0]
+    wide = tuple(leaf.astype(jnp.float32) for leaf in arguments)
+    expected, slopes, _ = derivatives(wide, options)[1]
+    # Of the tangent along the cosines, each in half precision itself, which cancel in part.
+    for one, other in zip(jax.tree.leaves((forward, gradients)), jax.tree.leaves((expected, slopes)), strict=True):
+        assert one.dtype == dtype
+        assert_close(one, other, 8 * float(jnp.finfo(dtype).eps))
+
+
+def test_what_is_hidden_may_overflow_in_half_precision():
+    query, key = jnp.ones((1, 2, 1, 4), jnp.float16), jnp.ones((1, 3, 1, 4), jnp.float16)
+    value = key.at[:, 2].set(6e4)
+
+    @jax.jit
+    def gradients(*arguments):
+        y, vjp = jax.vjp(partial(F.attention, mask=jnp.array([True, True, False]).reshape(1, 1, 1, 3)), *arguments)
+        return vjp(jnp.full_like(y, 4))
+
+    for found in gradients(query, key, value):
+        assert jnp.isfinite(found).all()
+
+
+def test_values_that_stand_still_cost_no_product():
+    query, key, value = (jnp.asarray(normal(1, 3, 2, 4, seed=n)) for n in range(3))
+
+    def products(which):
+        def some(*moving):
+            arguments = dict(zip(which, moving, strict=True))
+            return F.attention(**({"query": query, "key": key, "value": value} | arguments)).sum()
+
+        given = [{"query": query, "key": key, "value": value}[name] for name in which]
+        return str(jax.make_jaxpr(jax.grad(some, tuple(range(len(given)))))(*given)).count("dot_general[")
+
+    assert products(("query", "key")) < products(("query", "key", "value"))
+    assert products(("value",)) == 3  # the scores, the mixture, and what flows back
+
+
 X = jnp.zeros((2, 3, 4, 6))
 WRONG = {
     r"query must be a floating array; got int32\[2,3,4,6\]": {"query": X.astype(int)},

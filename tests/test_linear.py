@@ -39,6 +39,40 @@ def test_bilinear_makes_no_array_of_all_four_sizes():
     assert largest == 64 * 20 * 10
 
 
+# The bias of a wide product
+
+
+def bias_added(x, kernel, bias):
+    return x @ kernel + bias[None]
+
+
+@pytest.mark.parametrize("rows", [0, 4, 600])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_the_bias_gradient_of_a_wide_dense_is_the_sum_over_all_rows(rows, dtype):
+    x, kernel, bias = (jnp.asarray(normal(shape, n), dtype) for n, shape in enumerate([(rows, 3), (3, 4096), (4096,)]))
+
+    def outcome(f):
+        y, vjp = jax.vjp(f, x, kernel, bias)
+        return y, jax.jvp(partial(f, x, kernel), (bias,), (bias,))[1], *vjp(jnp.cos(y))
+
+    for one, other in zip(*jax.jit(lambda: (outcome(F.dense), outcome(bias_added)))(), strict=True):
+        assert one.dtype == dtype
+        one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+        tolerance = (1e-5 if dtype == jnp.float32 else 2e-2) * np.abs(other).max(initial=0)
+        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance)
+
+
+def test_the_bias_gradient_of_a_wide_dense_alone_is_a_product():
+    def found(rows, columns):
+        x, kernel, bias = jnp.ones((rows, 1)), jnp.ones((1, columns)), jnp.ones(columns)
+        jaxpr = jax.make_jaxpr(lambda dy: jax.vjp(partial(F.dense, x, kernel), bias)[1](dy))(jnp.ones((rows, columns)))
+        return "reduce_sum" not in str(jaxpr)
+
+    assert found(600, 4096)
+    assert not found(4, 4096)
+    assert not found(20_000, 256)
+
+
 # Embedding
 
 

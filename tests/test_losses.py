@@ -92,8 +92,48 @@ def test_smoothing_blends_with_the_uniform_distribution():
 @pytest.mark.parametrize("dtype", [jnp.int8, jnp.uint8, jnp.int16, jnp.int32, jnp.uint32])
 def test_labels_may_be_of_any_integer_type(dtype):
     logits = np.random.default_rng(1).normal(size=(3, 300)).astype(np.float32)
-    labels = np.array([0, 5, 127])
-    assert_close(losses.cross_entropy(logits, jnp.asarray(labels, dtype)), -log_softmax(logits)[np.arange(3), labels])
+    labels = np.array([0, 5, 127])  # 300 classes are more than 8 bits can tell apart
+    for loss in (losses.cross_entropy, partial(losses.focal, gamma=0.0)):
+        [(found, gradient)] = outcomes(loss, logits, [jnp.asarray(labels, dtype)])
+        assert_close(found, -log_softmax(logits)[np.arange(3), labels])
+        assert_close(gradient, np.exp(log_softmax(logits)) - np.eye(300)[labels])
+
+
+OUTSIDE = {
+    "cross_entropy": losses.cross_entropy,
+    "smoothed": partial(losses.cross_entropy, label_smoothing=0.1),
+    "weighted": partial(losses.cross_entropy, class_weights=(1.0, 2.0, 3.0, 4.0)),
+    "focal": partial(losses.focal, class_weights=(1.0, 2.0, 3.0, 4.0)),
+}
+
+
+@pytest.mark.parametrize("loss", OUTSIDE.values(), ids=OUTSIDE)
+def test_a_label_out_of_range_gives_nan_and_a_gradient_of_nan_inside_of_jit(loss):
+    logits, labels = case((5,))[0], np.array([-1, 4, 2, -100, 0])
+    [(found, gradient)] = outcomes(loss, logits, [jnp.asarray(labels, jnp.int8)])
+    right = np.array([2, 4])
+    assert np.isnan(np.delete(found, right)).all()
+    assert np.isnan(np.delete(gradient, right, axis=0)).all()
+    [(expected, slope)] = outcomes(loss, logits[right], [labels[right]])
+    assert_close(found[right], expected)
+    assert_close(gradient[right], slope)
+
+
+@pytest.mark.parametrize("loss", OUTSIDE.values(), ids=OUTSIDE)
+def test_a_label_of_weight_zero_may_be_out_of_range(loss):
+    logits, weight = case((3,))[0], np.array([0.0, 1.0, 0.0], np.float32)
+    loss_fn = dl.supervised(dl.sequential(lambda x: x), loss)
+
+    @jax.jit
+    def both(x, y):
+        batch = {"x": x, "y": y, "weight": weight}
+        return jax.value_and_grad(lambda x: loss_fn({}, {}, batch | {"x": x}, key=None, train=True)[0].mean())(x)
+
+    value, gradient = both(logits, np.array([-100, 2, 9]))
+    expected, slope = both(logits, np.array([0, 2, 1]))
+    assert np.isfinite(value)
+    np.testing.assert_array_equal(value, expected)
+    np.testing.assert_array_equal(gradient, slope)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -437,6 +477,21 @@ def test_large_vocabularies_are_not_spread_out():
     assert compared in str(jax.make_jaxpr(lambda z, y: jax.nn.one_hot(y, 1000) * z)(spec, labels))
     for loss in (losses.cross_entropy, both, losses.focal):
         assert compared not in str(jax.make_jaxpr(loss)(spec, labels))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, *HALVES], ids=["float32", "bfloat16", "float16"])
+def test_until_the_gradient_of_integer_labels_nothing_is_kept_but_the_logits(dtype):
+    logits, labels = jnp.ones((4, 1000), dtype), jnp.arange(4)
+    _, vjp = jax.vjp(partial(losses.cross_entropy, labels=labels), logits)
+    kept = [leaf for leaf in jax.tree.leaves(vjp) if leaf.size >= logits.size]
+    assert [(leaf.shape, leaf.dtype) for leaf in kept] == [(logits.shape, dtype)]
+
+
+def test_beside_the_logits_and_their_gradient_no_array_of_their_size_is_made():
+    spec, labels = jax.ShapeDtypeStruct((64, 5000), jnp.float32), jax.ShapeDtypeStruct((64,), jnp.int32)
+    mean = jax.value_and_grad(lambda z, y: losses.cross_entropy(z, y).mean())
+    memory = jax.jit(mean).lower(spec, labels).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 0.1 * spec.size * 4
 
 
 def test_the_gradient_of_integer_labels_is_softmax_less_the_label_in_both_modes(x64):

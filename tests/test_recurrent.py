@@ -206,6 +206,61 @@ def test_the_loops_work_in_place(kind):
     assert not any(re.search(rf"f32\[{TIME},{BATCH},{gates * H}\]\S* copy\(", loop) for loop in loops)
 
 
+def scans(jaxpr):
+    """All scans of a program, those within others as well."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "scan":
+            yield equation
+        for inner in jax.core.jaxprs_in_params(equation.params):
+            yield from scans(inner)
+
+
+@every_kind
+def test_second_derivatives_carry_no_array_of_all_steps(kind):
+    """Each round would pass through it once more, or copy it."""
+    function, *_ = KINDS[kind]
+    x, _, weights = drawn(kind, dtype=np.float32)
+    gradient = jax.grad(lambda x: (function(x, *weights)[0] ** 2).sum())
+    for second in (jax.grad(lambda x: gradient(x).sum()), lambda x: jax.jvp(gradient, (x,), (x,))[1]):
+        found = list(scans(jax.make_jaxpr(second)(x).jaxpr))
+        assert len(found) >= 3
+        for scan in found:
+            start, count = scan.params["num_consts"], scan.params["num_carry"]
+            assert all(var.aval.shape[:1] != (TIME,) for var in scan.invars[start : start + count])
+
+
+def test_the_loops_are_stacked_on_other_platforms():
+    x, _, weights = drawn("lstm", dtype=np.float32)
+    traced = jax.jit(jax.grad(lambda *weights: F.lstm(x, *weights)[0].sum())).trace(*weights)
+    # Only the loop in place counts its steps in unsigned numbers.
+    texts = [traced.lower(lowering_platforms=(platform,)).as_text() for platform in ("cpu", "cuda")]
+    assert ["ui32" in text for text in texts] == [True, False]
+    assert all(text.count("stablehlo.while") == 2 for text in texts)
+
+
+LAYERS = {
+    "simple_rnn": L.simple_rnn,
+    "lstm": L.lstm,
+    "gru after": L.gru,
+    "gru before": partial(L.gru, reset="before"),
+    "bidirectional": lambda features, **options: L.bidirectional(L.lstm(features, **options)),
+}
+
+
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+def test_a_layer_takes_the_plain_loop_where_it_is_told_to(make, x64):
+    x, layers = normal((2, TIME, INPUT)), (make(3), make(3, method="lax"))
+    params, state = make(3, param_dtype=jnp.float64).init(KEY, x)
+
+    def outputs(layer):
+        return jax.jit(lambda params: layer.apply(params, state, x, train=False)[0])
+
+    assert_close(*(outputs(layer)(params) for layer in layers), rtol=1e-10, atol=1e-12)
+    jax.jvp(outputs(layers[1]), (params,), (params,))
+    with pytest.raises(TypeError, match="custom_vjp"):
+        jax.jvp(outputs(layers[0]), (params,), (params,))
+
+
 def test_the_plain_loop_has_forward_mode(x64):
     x, initial, weights = drawn("gru after")
     direction = normal(x.shape, 7)
@@ -505,6 +560,9 @@ ERRORS = {
     r"last_step: input must have shape \(batch, time, …\)": lambda: F.last_step(jnp.ones(3)),
     r"lstm\(features=0\): features must be a positive int": lambda: L.lstm(0),
     'gru.*: outputs must be "all" or "last"; got \'final\'': lambda: L.gru(3, outputs="final"),
+    'simple_rnn.*: method must be "auto" or "lax"': lambda: L.simple_rnn(3, method="fast"),
+    'lstm.*: method must be "auto" or "lax"': lambda: L.lstm(3, method="fast"),
+    'gru.*: method must be "auto" or "lax"': lambda: L.gru(3, method="fast"),
     'gru.*: reset must be "before" or "after"': lambda: L.gru(3, reset=True),
     r"lstm\(features=3\): input must have shape \(batch, time, in\)": lambda: L.lstm(3).init(KEY, jnp.ones((2, 3))),
     "bidirectional.*: merge must be one of concat, sum, mean, product; got 'max'": lambda: L.bidirectional(

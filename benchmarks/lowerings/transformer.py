@@ -1,4 +1,4 @@
-"""What a Transformer is made of besides products: attention, layer norm and cross entropy."""
+"""What a Transformer is made of besides products: attention, layer norm, cross entropy and the bias of its logits."""
 
 import functools
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from jaxdl.functional.moments import moments, normalised
 
 ATTENTION: dict[str, Round] = {"forward": forward, "gradients": functools.partial(gradients, (0, 1, 2))}
 NORM: dict[str, Round] = {"forward": forward, "gradients": functools.partial(gradients, (0, 1, 2))}
+BIAS: dict[str, Round] = {"gradient": functools.partial(gradients, (0,))}
 ENTROPY: dict[str, Round] = {"forward": forward, "gradient": functools.partial(gradients, (0,))}
 
 
@@ -59,7 +60,23 @@ def cross_entropy_rows(how: Measuring) -> Iterator[list[str]]:
         yield beside(f"{batch} of {classes}", ENTROPY, fast, plain, (_normal(batch, classes),), how)
 
 
+def bias_gradient_rows(seconds: float) -> Iterator[list[str]]:
+    """One row for each batch and number of features: the bias of a dense layer of so many."""
+    shapes = ((256, 1024), (2048, 1024), (8192, 1024), (1024, 4096), (128, 10_000), (256, 10_000), (64, 50_000))
+    for rows, features in (*shapes, (256, 50_000)):
+        x, kernel = _normal(rows, 1), _normal(1, features)
+
+        def plain(bias: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
+            return x @ kernel + bias[None]
+
+        def fast(bias: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
+            return F.dense(x, kernel, bias)
+
+        yield beside(f"{rows} of {features}", BIAS, fast, plain, (_normal(features), x, kernel), seconds)
+
+
 TABLES = {
+    "bias_gradient": (BIAS, bias_gradient_rows),
     "attention": (ATTENTION, attention_rows),
     "layer_norm": (NORM, layer_norm_rows),
     "cross_entropy": (ENTROPY, cross_entropy_rows),

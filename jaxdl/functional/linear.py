@@ -1,8 +1,11 @@
 """Products with a kernel."""
 
+import functools
 import math
 
 import jax
+import jax.numpy as jnp
+from jax import lax
 
 from jaxdl.core.checks import floating
 from jaxdl.core.errors import bad_value, describe
@@ -30,8 +33,33 @@ def dense(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> jax
     if bias is not None and bias.shape != kernel.shape[1:]:
         raise bad_value("dense", f"bias must have shape ({kernel.shape[1]},)", bias)
     y = x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) @ kernel
-    y = y.reshape(*x.shape[:-1], kernel.shape[1])
-    return y if bias is None else y + along_last(bias, y.ndim)
+    y = y if bias is None else y + _repeated(bias, y.shape[0])
+    return y.reshape(*x.shape[:-1], kernel.shape[1])
+
+
+# Sums over rows of so many columns XLA on CPU takes column by column, at the memory's latency;
+# `python -m benchmarks.lowerings --only bias_gradient`.
+WIDE_COLUMNS = 4096
+MANY_NUMBERS = 1 << 21
+
+
+def _repeated(bias: jax.Array, rows: int) -> jax.Array:
+    """The bias for each row, to be added: one row where the sum over all is fast, else all, which XLA never makes."""
+    if bias.size < WIDE_COLUMNS or rows * bias.size < MANY_NUMBERS:
+        return bias[None]
+    return _wide_rows(rows, bias)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _wide_rows(rows: int, bias: jax.Array) -> jax.Array:
+    """The bias for each row; its gradient, the sum over the rows, is a product with a row of ones."""
+    return jnp.broadcast_to(bias[None], (rows, bias.size))
+
+
+@_wide_rows.defjvp
+def _wide_rows_jvp(rows: int, primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    ones = jnp.ones((rows, 1), primals[0].dtype)
+    return _wide_rows(rows, *primals), jnp.matmul(ones, tangents[0][None], precision=lax.Precision.HIGHEST)
 
 
 def bilinear(x1: jax.Array, x2: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> jax.Array:

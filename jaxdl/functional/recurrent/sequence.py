@@ -46,9 +46,9 @@ def simple_rnn(
     **Args** ``lengths``: how many steps of each sequence are real, the rest is padding on the right: it changes no
     state and no gradient, and its outputs are zero. ``initial``: the h before the first step, zeros for None.
     ``reverse``: read each sequence from its own last step to its first; outputs stay at their inputs' places, and the
-    last h is that after the first step. ``method``: ``"auto"`` has a derivative of its own (reverse mode), with
-    all that does not recur taken out of both loops, where the activation is ``jnp.tanh``; ``"lax"`` is the plain
-    ``lax.scan``, which has forward mode as well.
+    last h is that after the first step. ``method``: ``"auto"`` has a derivative of its own (reverse mode) where
+    the activation is ``jnp.tanh``: the forward loop keeps what the loop back multiplies by, and the weights' gradients
+    are formed after the loops; ``"lax"`` is the plain ``lax.scan``, which has forward mode as well.
 
     **Raises** ``ValueError`` for sizes that do not fit and lengths out of range, ``TypeError`` for an input that is not
     floating.
@@ -170,5 +170,10 @@ def gru(
 def check_sequence(call: str, x: Any, method: Method = "auto") -> None:
     """Raise unless ``x`` is a floating array ``(batch, time, in)`` and the method one of the two."""
     check_input(call, x, "(batch, time, in)")
+    check_method(call, method)
+
+
+def check_method(call: str, method: Method) -> None:
+    """Raise unless the method is one of the two."""
     if method not in ("auto", "lax"):
         raise bad_value(call, 'method must be "auto" or "lax"', repr(method))

@@ -9,7 +9,7 @@ from jaxdl import functional as F
 from jaxdl.core import layer
 from jaxdl.core.checks import positive_int
 from jaxdl.functional.recurrent.cells import Activation, Reset, check_reset
-from jaxdl.functional.recurrent.sequence import check_sequence
+from jaxdl.functional.recurrent.sequence import Method, check_method, check_sequence
 from jaxdl.layers.initializers import Initializer, draw, glorot_uniform, zeros
 from jaxdl.layers.recurrent.reading import Outputs, array_of, check_outputs, each_gate, forget_one, orthogonal, reading
 
@@ -25,6 +25,7 @@ def simple_rnn(
     kernel_init: Initializer = glorot_uniform,
     recurrent_init: Initializer = orthogonal,
     bias_init: Initializer = zeros,
+    method: Method = "auto",
     param_dtype: Any = jnp.float32,
 ) -> Any:
     """A simple recurrent network, ``hₜ = tanh(xₜ W + hₜ₋₁ U + b)``; see :func:`jaxdl.functional.simple_rnn`.
@@ -39,7 +40,8 @@ def simple_rnn(
     **Args** ``outputs``: ``"all"``, or the ``"last"`` valid one, which for an empty sequence is the initial state,
     zeros. ``reverse``: read each sequence from its own end; all outputs stay at their inputs' places.
     ``kernel_init``: Glorot uniform, as in Keras. ``recurrent_init``: orthogonal, so that at the start a state keeps its
-    norm over many steps, as in Keras and Flax. (PyTorch draws all from ``U(−1/√H, 1/√H)``.)
+    norm over many steps, as in Keras and Flax. (PyTorch draws all from ``U(−1/√H, 1/√H)``.) ``method``: ``"auto"``, or
+    ``"lax"`` for the plain loop, which has forward mode as well; see the functional form.
 
     **Raises** ``TypeError`` for an input that is not floating, ``ValueError`` for one of another rank.
 
@@ -55,6 +57,7 @@ def simple_rnn(
     """
     positive_int("simple_rnn", "features", features)
     check_outputs("simple_rnn", outputs)
+    check_method("simple_rnn", method)
 
     def init(key: jax.Array, x: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         check_sequence("simple_rnn", array_of(x))
@@ -64,7 +67,7 @@ def simple_rnn(
 
     def run(params: dict[str, Any], x: jax.Array, **options: Any) -> tuple[jax.Array, Any]:
         weights = params["kernel"], params["recurrent_kernel"], params.get("bias")
-        return F.simple_rnn(x, *weights, activation=activation, reverse=reverse, **options)
+        return F.simple_rnn(x, *weights, activation=activation, reverse=reverse, method=method, **options)
 
     return init, *reading("simple_rnn", run, outputs, reverse)
 
@@ -79,6 +82,7 @@ def lstm(
     kernel_init: Initializer = glorot_uniform,
     recurrent_init: Initializer = orthogonal,
     bias_init: Initializer = forget_one,
+    method: Method = "auto",
     param_dtype: Any = jnp.float32,
 ) -> Any:
     """Long short-term memory; see :func:`jaxdl.functional.lstm_cell` for the formula and the order of the gates.
@@ -91,10 +95,11 @@ def lstm(
     **Params** ``kernel: (in, 4 · features)``, ``recurrent_kernel: (features, 4 · features)``,
     ``bias: (4 · features,)``.
 
-    **Args** ``outputs``, ``reverse`` as in :func:`simple_rnn`. ``kernel_init`` (Glorot uniform), ``recurrent_init``
-    (orthogonal): called for each gate alone, as in Flax, so that a gate starts as it would without the others beside
-    it (Keras draws all four as one matrix, whose entries are half as large). ``bias_init``, called for all four: zeros,
-    and 1 for the forget gate, as in Keras, so that memory lasts from the start; PyTorch's forget gate starts near 0.
+    **Args** ``outputs``, ``reverse``, ``method`` as in :func:`simple_rnn`. ``kernel_init`` (Glorot uniform),
+    ``recurrent_init`` (orthogonal): called for each gate alone, as in Flax, so that a gate starts as it would without
+    the others beside it (Keras draws all four as one matrix, whose entries are half as large). ``bias_init``, called
+    for all four: zeros, and 1 for the forget gate, as in Keras, so that memory lasts from the start; PyTorch's forget
+    gate starts near 0.
 
     **Raises** as :func:`simple_rnn`.
 
@@ -110,6 +115,7 @@ def lstm(
     """
     positive_int("lstm", "features", features)
     check_outputs("lstm", outputs)
+    check_method("lstm", method)
 
     def init(key: jax.Array, x: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         check_sequence("lstm", array_of(x))
@@ -120,7 +126,7 @@ def lstm(
 
     def run(params: dict[str, Any], x: jax.Array, **options: Any) -> tuple[jax.Array, Any]:
         weights = params["kernel"], params["recurrent_kernel"], params.get("bias")
-        return F.lstm(x, *weights, reverse=reverse, **options)
+        return F.lstm(x, *weights, reverse=reverse, method=method, **options)
 
     return init, *reading("lstm", run, outputs, reverse)
 
@@ -136,6 +142,7 @@ def gru(
     kernel_init: Initializer = glorot_uniform,
     recurrent_init: Initializer = orthogonal,
     bias_init: Initializer = zeros,
+    method: Method = "auto",
     param_dtype: Any = jnp.float32,
 ) -> Any:
     """A gated recurrent unit; see :func:`jaxdl.functional.gru_cell` for both of its forms and the order of the gates.
@@ -148,8 +155,8 @@ def gru(
     ``bias: (3 · features,)`` and, with the reset gate after the product, ``recurrent_bias: (features,)``.
 
     **Args** ``reset``: the reset gate ``"before"`` or ``"after"`` the recurrent product; after it by default, as in
-    PyTorch, cuDNN and Keras: one product a step. ``outputs``, ``reverse`` as in :func:`simple_rnn`. ``kernel_init``
-    (Glorot uniform), ``recurrent_init`` (orthogonal): called for each gate alone, as in :func:`lstm`.
+    PyTorch, cuDNN and Keras: one product a step. ``outputs``, ``reverse``, ``method`` as in :func:`simple_rnn`.
+    ``kernel_init`` (Glorot uniform), ``recurrent_init`` (orthogonal): called for each gate alone, as in :func:`lstm`.
 
     **Raises** as :func:`simple_rnn`.
 
@@ -163,6 +170,7 @@ def gru(
     """
     positive_int("gru", "features", features)
     check_outputs("gru", outputs)
+    check_method("gru", method)
     check_reset("gru", reset)
 
     def init(key: jax.Array, x: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -176,6 +184,6 @@ def gru(
 
     def run(params: dict[str, Any], x: jax.Array, **options: Any) -> tuple[jax.Array, Any]:
         weights = params["kernel"], params["recurrent_kernel"], params.get("bias"), params.get("recurrent_bias")
-        return F.gru(x, *weights, reset=reset, reverse=reverse, **options)
+        return F.gru(x, *weights, reset=reset, reverse=reverse, method=method, **options)
 
     return init, *reading("gru", run, outputs, reverse)
