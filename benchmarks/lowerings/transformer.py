@@ -60,7 +60,7 @@ def cross_entropy_rows(how: Measuring) -> Iterator[list[str]]:
         yield beside(f"{batch} of {classes}", ENTROPY, fast, plain, (_normal(batch, classes),), how)
 
 
-def bias_gradient_rows(seconds: float) -> Iterator[list[str]]:
+def bias_gradient_rows(how: Measuring) -> Iterator[list[str]]:
     """One row for each batch and number of features: the bias of a dense layer of so many."""
     shapes = ((256, 1024), (2048, 1024), (8192, 1024), (1024, 4096), (128, 10_000), (256, 10_000), (64, 50_000))
     for rows, features in (*shapes, (256, 50_000)):
@@ -72,7 +72,7 @@ def bias_gradient_rows(seconds: float) -> Iterator[list[str]]:
         def fast(bias: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
             return F.dense(x, kernel, bias)
 
-        yield beside(f"{rows} of {features}", BIAS, fast, plain, (_normal(features), x, kernel), seconds)
+        yield beside(f"{rows} of {features}", BIAS, fast, plain, (_normal(features), x, kernel), how)
 
 
 TABLES = {
