@@ -37,9 +37,9 @@ def dense(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> jax
     return y.reshape(*x.shape[:-1], kernel.shape[1])
 
 
-# Sums over rows of so many columns XLA on CPU takes column by column, at the memory's latency;
-# `python -m benchmarks.lowerings --only bias_gradient`.
-WIDE_COLUMNS = 4096
+# XLA on CPU sums rows of so many numbers column by column, far apart in memory: 256 rows of 50,000 in 141 ms of a loop's
+# round, where a product with ones takes 27; of 4,096 neither gains. `python -m benchmarks.lowerings --only bias_gradient`
+WIDE_COLUMNS = 8192
 MANY_NUMBERS = 1 << 21
 
 
