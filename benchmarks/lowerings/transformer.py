@@ -62,7 +62,7 @@ def cross_entropy_rows(how: Measuring) -> Iterator[list[str]]:
 
 def bias_gradient_rows(how: Measuring) -> Iterator[list[str]]:
     """One row for each batch and number of features: the bias of a dense layer of so many."""
-    shapes = ((256, 1024), (2048, 1024), (8192, 1024), (1024, 4096), (128, 10_000), (256, 10_000), (64, 50_000))
+    shapes = ((256, 1024), (2048, 1024), (8192, 1024), (1024, 8192), (128, 10_000), (256, 10_000), (64, 50_000))
     for rows, features in (*shapes, (256, 50_000)):
         x, kernel = _normal(rows, 1), _normal(1, features)
 

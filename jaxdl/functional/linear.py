@@ -37,8 +37,9 @@ def dense(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> jax
     return y.reshape(*x.shape[:-1], kernel.shape[1])
 
 
-# XLA on CPU sums rows of so many numbers column by column, far apart in memory: 256 rows of 50,000 in 141 ms of a loop's
-# round, where a product with ones takes 27; of 4,096 neither gains. `python -m benchmarks.lowerings --only bias_gradient`
+# XLA on CPU sums rows of so many numbers column by column, far apart in memory: 256 rows of 50,000 in 141 ms of a round
+# of a loop, where a product with ones takes 27; with 4,096 columns neither gains.
+# `python -m benchmarks.lowerings --only bias_gradient`
 WIDE_COLUMNS = 8192
 MANY_NUMBERS = 1 << 21
 
