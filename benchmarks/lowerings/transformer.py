@@ -1,21 +1,17 @@
-"""What a Transformer is made of besides products: attention, layer norm, cross entropy and the bias of its logits."""
+"""What a Transformer is made of besides products: attention, layer norm and the bias of its logits."""
 
 import functools
 from collections.abc import Iterator
 
 import jax
-import jax.numpy as jnp
-import optax
 
 from benchmarks.lowerings.rounds import Measuring, Round, beside, forward, gradients
 from jaxdl import functional as F
-from jaxdl import losses
 from jaxdl.functional.moments import moments, normalised
 
 ATTENTION: dict[str, Round] = {"forward": forward, "gradients": functools.partial(gradients, (0, 1, 2))}
 NORM: dict[str, Round] = {"forward": forward, "gradients": functools.partial(gradients, (0, 1, 2))}
 BIAS: dict[str, Round] = {"gradient": functools.partial(gradients, (0,))}
-ENTROPY: dict[str, Round] = {"forward": forward, "gradient": functools.partial(gradients, (0,))}
 
 
 def _normal(*shape: int) -> jax.Array:
@@ -46,20 +42,6 @@ def layer_norm_rows(how: Measuring) -> Iterator[list[str]]:
         yield beside(what, NORM, F.layer_norm, plain_layer_norm, arguments, how)
 
 
-def cross_entropy_rows(how: Measuring) -> Iterator[list[str]]:
-    """One row for each batch and number of classes."""
-    for batch, classes in ((768, 65), (128, 1000), (256, 10_000), (256, 50_000)):
-        labels = jnp.arange(batch) % classes
-
-        def fast(logits: jax.Array, labels: jax.Array = labels) -> jax.Array:
-            return losses.cross_entropy(logits, labels)
-
-        def plain(logits: jax.Array, labels: jax.Array = labels) -> jax.Array:
-            return optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
-
-        yield beside(f"{batch} of {classes}", ENTROPY, fast, plain, (_normal(batch, classes),), how)
-
-
 def bias_gradient_rows(how: Measuring) -> Iterator[list[str]]:
     """One row for each batch and number of features: the bias of a dense layer of so many."""
     shapes = ((256, 1024), (2048, 1024), (8192, 1024), (1024, 8192), (128, 10_000), (256, 10_000), (64, 50_000))
@@ -79,5 +61,4 @@ TABLES = {
     "bias_gradient": (BIAS, bias_gradient_rows),
     "attention": (ATTENTION, attention_rows),
     "layer_norm": (NORM, layer_norm_rows),
-    "cross_entropy": (ENTROPY, cross_entropy_rows),
 }

@@ -1,8 +1,8 @@
 """Arrays in, arrays out: the mathematics of deep learning, each piece in its fastest form for the platform.
 
 Where a form differs from the plain one in what it computes with, it can be chosen: ``method="lax"`` is the plain one.
-Attention, layer and batch norm, and cross entropy have one form and a derivative that is written down, the same
-mathematics in forward mode and reverse, and no ``method``.
+Attention, layer and batch norm have one form and a derivative that is written down, the same mathematics in forward
+mode and reverse, and no ``method``.
 
 Activations without parameters are not here: take them from :mod:`jax.nn`.
 """

@@ -1,6 +1,5 @@
 """Losses of logits against classes."""
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +21,7 @@ def cross_entropy(
     """Categorical cross entropy from logits, ``−Σ_c w_c t_c log softmax(z)_c``.
 
     Computed through log-sum-exp in ``promote_types(logits.dtype, float32)``, so that large logits do not overflow.
-    Integer labels are never spread out to one-hot rows: large vocabularies cost their logits and gradient alone.
+    Integer labels are never spread out to one-hot rows: large vocabularies cost their logits alone.
     Inside of ``jit``, where values are not seen, an integer label out of range gives nan, and a gradient of nan.
 
     **Shapes** ``logits: (…, classes)``; ``labels``: integers ``(…,)`` from 0 to classes − 1, or one-hot or soft labels
@@ -46,7 +45,7 @@ def cross_entropy(
     **References** Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, Rethinking the Inception architecture (smoothing), 2015.
     """
     fraction("cross_entropy", "label_smoothing", label_smoothing)
-    labels, narrow, logits = _checked("cross_entropy", logits, labels), logits, _wide(logits)
+    logits, labels = _wide_logits("cross_entropy", logits, labels)
     weights = None if class_weights is None else _last_axis("cross_entropy", "class_weights", class_weights, logits)
     if labels.shape == logits.shape:
         labels = labels.astype(logits.dtype)
@@ -54,7 +53,7 @@ def cross_entropy(
             labels = (1 - label_smoothing) * labels + label_smoothing / logits.shape[-1]
         labels = labels if weights is None else labels * along_last(weights, labels.ndim)
         return optax.losses.safe_softmax_cross_entropy(logits, labels)
-    plain = _surprise(narrow, labels)
+    plain = _surprise(logits, labels)
     sharp = plain if weights is None else plain * weights[labels]
     if not label_smoothing:
         return sharp
@@ -115,10 +114,10 @@ def focal(logits: jax.Array, labels: Any, *, gamma: float = 2.0, class_weights: 
     **References** Lin, Goyal, Girshick, He and Dollár, Focal loss for dense object detection, 2017.
     """
     not_negative("focal", "gamma", gamma)
-    labels, narrow, logits = _checked("focal", logits, labels), logits, _wide(logits)
+    logits, labels = _wide_logits("focal", logits, labels)
     weights = None if class_weights is None else _last_axis("focal", "class_weights", class_weights, logits)
     if labels.shape != logits.shape:
-        loss = _surprise(narrow, labels)
+        loss = _surprise(logits, labels)
         loss = loss * _doubt(-loss, gamma)
         return loss if weights is None else loss * weights[labels]
     shares = labels.astype(logits.dtype)
@@ -173,50 +172,22 @@ def hinge(scores: jax.Array, labels: Any) -> jax.Array:
     return optax.losses.hinge_loss(scores, 2 * labels - 1)
 
 
-def _checked(call: str, logits: jax.Array, labels: Any) -> Any:
-    """Labels that suit the logits; integers of any type with room for the number of classes."""
+def _wide_logits(call: str, logits: jax.Array, labels: Any) -> tuple[jax.Array, Any]:
+    """Logits in ``promote_types(logits.dtype, float32)``, and labels that suit them: integers of any type with room for
+    the number of classes."""
     floating(call, "logits", logits)
     labels = as_array(labels)
     check_labels(call, logits, labels)
-    return labels.astype(jnp.int32) if labels.shape != logits.shape and labels.dtype.itemsize < 4 else labels
+    if labels.shape != logits.shape and labels.dtype.itemsize < 4:
+        labels = labels.astype(jnp.int32)
+    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), labels
 
 
-def _wide(logits: jax.Array) -> jax.Array:
-    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-
-
-@jax.custom_jvp
 def _surprise(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """``−log softmax(z)_y`` for integer labels; nan, and a gradient of nan, for a label out of range.
-
-    Its derivative is ``softmax(z) − 1_y``, made anew from the logits when the gradient is: in between, nothing of their
-    size is kept beside them, and they as narrow as they came. JAX's own keeps the exponentials and scatters into zeros.
-    """
-    return _value(logits, labels)[0]
-
-
-def _value(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The loss, and the logarithm of the sum of the exponentials."""
+    """``−log softmax(z)_y`` for integer labels; nan, and a gradient of nan, for a label out of range."""
     inside = (labels >= 0) & (labels < logits.shape[-1])
-    # A negative index would count from the end; the number of classes is one too many, which fills with nan.
-    index = jnp.where(inside, labels, logits.shape[-1])
-    total = jax.nn.logsumexp(_wide(logits), axis=-1)
-    return total - _wide(jnp.take_along_axis(logits, index[..., None], axis=-1, mode="fill")[..., 0]), total
-
-
-@functools.partial(jax.checkpoint, prevent_cse=False)  # else the slope is a residual
-def _change(logits: jax.Array, labels: jax.Array, total: jax.Array, valid: jax.Array, dlogits: jax.Array) -> jax.Array:
-    classes = jnp.arange(logits.shape[-1], dtype=labels.dtype)
-    slope = jnp.exp(_wide(logits) - total[..., None]) - (labels[..., None] == along_last(classes, logits.ndim))
-    return valid * (slope * dlogits).sum(-1)
-
-
-@_surprise.defjvp
-def _surprise_jvp(primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, Any]) -> tuple[jax.Array, jax.Array]:
-    logits, labels = primals
-    value, total = _value(logits, labels)
-    valid = jnp.where((labels >= 0) & (labels < logits.shape[-1]), 1, jnp.nan).astype(total.dtype)
-    return value, _change(logits, labels, total, valid, tangents[0])
+    loss = optax.losses.softmax_cross_entropy_with_integer_labels(logits, jnp.where(inside, labels, 0))
+    return loss * jnp.where(inside, 1, jnp.nan).astype(logits.dtype)
 
 
 def _last_axis(call: str, name: str, weights: Any, logits: jax.Array) -> jax.Array:
