@@ -5,11 +5,10 @@ from typing import Any
 
 from benchmarks import targets
 from benchmarks.results import Record, Results
-from benchmarks.targets import FUSED, OURS
+from benchmarks.targets import OURS
 
 COLOURS = {
     "jaxdl": "#0072B2",
-    "jaxdl_fused": "#56B4E9",
     "plain": "#999999",
     "torch": "#D55E00",
     "torch_compile": "#E69F00",
@@ -46,11 +45,6 @@ def _comparison(plt: Any, results: Results) -> Any:
     places = range(len(names))
     found = [results.ratio(name, results.best_peer(name)) or 0.0 for name in names]
     left.barh(places, found, height=0.62, color=COLOURS[OURS], label=OURS)
-    fused = {at: results.ratio(name, results.best_peer(name), FUSED) for at, name in enumerate(names)}
-    for at, ratio in fused.items():
-        if ratio is not None:
-            label = FUSED if at == min(k for k, v in fused.items() if v is not None) else None
-            left.barh(at, ratio, height=0.3, color=COLOURS[FUSED], label=label)
     left.axvline(1, color="black", linewidth=1.2)
     _ticks(left, places, [targets.at_most(name) for name in names], "#D55E00", "at most")
     _ticks(left, places, [targets.aim(name) for name in names], "#E69F00", "aim")

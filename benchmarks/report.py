@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from benchmarks import targets
 from benchmarks.hlo import BOOKKEEPING, difference
 from benchmarks.results import Record, Results, by_run, geometric_mean, ratios, turn
-from benchmarks.targets import FUSED, NOT_PEERS, OURS
+from benchmarks.targets import NOT_PEERS, OURS
 from benchmarks.workloads import WORKLOADS
 
 HEAD = (
@@ -57,22 +57,21 @@ def figure(value: float | None, form: str = ".2f") -> str:
 
 def summary(results: Results) -> str:
     """One row a workload: our time over each peer's and over the best one's, what it shall be, and the limit."""
-    peers = [peer for peer in results.peers if peer not in (OURS, FUSED)]
-    fused = FUSED in results.peers
+    peers = [peer for peer in results.peers if peer != OURS]
     head = ["workload", "best peer", f"{OURS}, ms", f"{OURS} / best", "at most"]
-    head += [f"{FUSED} / best"] * fused + ["aim", *(f"/ {peer}" for peer in peers), "of the limit"]
+    head += ["aim", *(f"/ {peer}" for peer in peers), "of the limit"]
     rows = []
     for workload in results.workloads:
         best = results.best_peer(workload)
         row = [workload, best or "–", figure(results.milliseconds(workload, OURS), ".3g")]
         row += [figure(results.ratio(workload, best)), figure(targets.at_most(workload))]
-        row += [figure(results.ratio(workload, best, FUSED))] * fused + [figure(targets.aim(workload))]
+        row += [figure(targets.aim(workload))]
         row += [figure(results.ratio(workload, peer)) for peer in peers]
         rows.append([*row, figure(results.of_limit(workload, OURS), ".0%")])
-    return "\n\n".join(["## Summary", table(head, [*rows, *_mean_rows(results, peers, fused)], text_columns=2)])
+    return "\n\n".join(["## Summary", table(head, [*rows, *_mean_rows(results, peers)], text_columns=2)])
 
 
-def _mean_rows(results: Results, peers: Sequence[str], fused: bool) -> list[list[str]]:
+def _mean_rows(results: Results, peers: Sequence[str]) -> list[list[str]]:
     """The geometric means: over those of the nine workloads with targets that were measured, and over all."""
     rows = []
     nine = [workload for workload in results.workloads if workload in targets.TARGETS]
@@ -85,12 +84,8 @@ def _mean_rows(results: Results, peers: Sequence[str], fused: bool) -> list[list
             there = [ratio for ratio in found if ratio is not None]
             return figure(geometric_mean(there) if there else None)
 
-        def to_best(ours: str, chosen: Sequence[str] = chosen) -> list[float | None]:
-            # Where there is no fused form, the ordinary layers are what there is.
-            bests = [(workload, results.best_peer(workload)) for workload in chosen]
-            return [results.ratio(w, best, ours) or results.ratio(w, best) for w, best in bests]
-
-        row = [what, "", "", mean(to_best(OURS)), figure(most), *[mean(to_best(FUSED))] * fused, figure(aim)]
+        to_best = [results.ratio(workload, results.best_peer(workload)) for workload in chosen]
+        row = [what, "", "", mean(to_best), figure(most), figure(aim)]
         rows.append([*row, *(mean([results.ratio(w, peer) for w in chosen]) for peer in peers), ""])
     return rows[:1] + rows[1:] * (len(nine) < len(results.workloads)) if nine else rows[1:]
 

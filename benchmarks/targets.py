@@ -11,7 +11,7 @@ TARGETS = {
     "gru": (0.70, 0.55),
     "gpt": (0.90, 0.75),
 }
-"""At most, by the ordinary layers; and the aim, also by layers that say in their names that they are two in one."""
+"""At most, and the aim."""
 
 GEOMETRIC_MEAN = (0.72, 0.55)
 """Over these nine."""
@@ -20,9 +20,8 @@ ELSEWHERE = 1.0
 """At most, on every other workload: not slower than the best peer."""
 
 OURS = "jaxdl"
-FUSED = "jaxdl_fused"
 FLOOR = "plain"
-NOT_PEERS = (OURS, FUSED, FLOOR)
+NOT_PEERS = (OURS, FLOOR)
 """Who is no peer to be beaten: jaxdl itself, and the floor of the same lowerings by hand."""
 
 

@@ -66,14 +66,13 @@ def made_up(peer: str, number: int, ms: float, losses: Sequence[float] = (2.0, 1
 def made_up_rounds() -> list[runner.Record]:
     times = {
         "jaxdl": (4.0, 6.0),
-        "jaxdl_fused": (2.0, 2.0),
         "plain": (4.0, 5.0),
         "torch": (8.0, 8.0),
         "nnx": (9.0, 9.0),
     }
     measured = [made_up(peer, number, ms[number]) for number in (0, 1) for peer, ms in times.items()]
     work = {"operations": 1_000_000, "products": 900_000, "bytes": 4000}
-    other = [record | {"workload": "vit"} for record in measured if record["peer"] not in ("jaxdl_fused", "nnx")]
+    other = [record | {"workload": "vit"} for record in measured if record["peer"] != "nnx"]
     return [{"limit": LIMIT}, {"workload": "cnn", "work": work}, *measured, *other]
 
 
@@ -82,7 +81,7 @@ def test_report_renders_saved_lines(tmp_path, capsys: pytest.CaptureFixture[str]
     saved.write_text("\n".join(map(json.dumps, made_up_rounds())) + "\n")
     assert cli.main(["report", str(saved)]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    head = "| workload | best peer | jaxdl, ms | jaxdl / best | at most | jaxdl_fused / best | aim"
+    head = "| workload | best peer | jaxdl, ms | jaxdl / best | at most | aim"
     assert f"{head} | / plain | / torch | / nnx | of the limit |" in lines
     assert "| cnn | torch | 5 | 0.62 | 0.55 | 0.25 | 0.40 | 1.10 | 0.62 | 0.56 | 20% |" in lines
     assert "| vit | torch | 5 | 0.62 | 1.00 | – | – | 1.10 | 0.62 | – | – |" in lines

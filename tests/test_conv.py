@@ -36,7 +36,6 @@ LAYERS = {
     "conv_transpose": partial(L.conv_transpose, 4, 3),
     "depthwise_conv": partial(L.depthwise_conv, 3),
     "separable_conv": partial(L.separable_conv, 4, 3),
-    "conv_max_pool": partial(L.conv_max_pool, 4, 3),
     "max_pool": partial(L.max_pool, 3, strides=1),
 }
 

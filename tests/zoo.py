@@ -96,8 +96,6 @@ ROWS = [
     # Pooling and resizing
     Row("max_pool", lambda: L.max_pool(2), (2, 5, 6, 3)),
     Row("max_pool_overlapping", lambda: L.max_pool(3, strides=2, padding="SAME"), (2, 5, 5, 2)),
-    Row("conv_max_pool", lambda: L.conv_max_pool(3, 2, padding="SAME"), (2, 5, 4, 2)),
-    Row("conv_max_pool_grouped", lambda: L.conv_max_pool(4, 2, window=3, groups=2, use_bias=False), (2, 8, 2)),
     Row("avg_pool", lambda: L.avg_pool((2, 3), strides=1, padding="SAME", count_include_pad=False), (2, 5, 6, 3)),
     Row("max_pool_dilated", lambda: L.max_pool(2, strides=1, dilation=2, padding=1), (2, 5, 4, 2)),
     Row("global_avg_pool", lambda: L.global_avg_pool(), (2, 3, 4, 5)),

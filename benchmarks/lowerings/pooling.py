@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import jax
 
-from benchmarks.lowerings.convolution import Shape
 from benchmarks.lowerings.rounds import Measuring, Round, beside, forward, gradients
 from jaxdl import functional as F
 
@@ -53,29 +52,4 @@ def pool_rows(how: Measuring) -> Iterator[list[str]]:
         yield beside(str(pooled), ROUNDS, f, functools.partial(f, method="lax"), (x,), how)
 
 
-BOTH_ROUNDS: dict[str, Round] = {"forward": forward, "kernel gradient": functools.partial(gradients, (1,))}
-
-CONVOLVED = (
-    Shape(1, 2, 28, 1, 32, 3),
-    Shape(32, 2, 28, 1, 32, 3),
-    Shape(256, 2, 28, 1, 32, 3),
-    Shape(32, 2, 28, 1, 6, 5),
-    Shape(32, 2, 32, 3, 32, 3),
-    Shape(32, 1, 128, 4, 32, 5),
-    Shape(4, 3, 16, 1, 16, 2),
-    Shape(32, 2, 13, 32, 64, 3),
-)
-
-
-def one_after_the_other(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """A convolution, then a max pool of 2."""
-    return F.max_pool(F.conv(x, kernel), 2)
-
-
-def conv_pool_rows(how: Measuring) -> Iterator[list[str]]:
-    """One row for each convolution that a max pool of 2 follows: in one piece, and one after the other."""
-    for shape in CONVOLVED:
-        yield beside(str(shape), BOTH_ROUNDS, F.conv_max_pool, one_after_the_other, shape.arguments(), how)
-
-
-TABLES = {"max_pool": (ROUNDS, pool_rows), "conv_max_pool": (BOTH_ROUNDS, conv_pool_rows)}
+TABLES = {"max_pool": (ROUNDS, pool_rows)}

@@ -11,7 +11,6 @@ from benchmarks.workloads import Workload
 
 PEERS = {
     "jaxdl": "jaxdl",
-    "jaxdl_fused": "jaxdl",
     "plain": "optax",
     "torch": "torch",
     "torch_compile": "torch",

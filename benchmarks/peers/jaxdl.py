@@ -38,8 +38,6 @@ def where(start: int, stop: int) -> np.ndarray:
 class Session:
     """See :class:`benchmarks.peers.Session`."""
 
-    models = MODELS
-
     def __init__(self, workload: Workload):
         self.workload = workload
         self.device, self.processors = jax.devices()[0].device_kind, cpu_count()
@@ -54,7 +52,7 @@ class Session:
     @functools.cached_property
     def model(self) -> dl.Layer:
         """The network of layers."""
-        return at_precision(self.models[type(self.workload.network)](self.workload.network))
+        return at_precision(MODELS[type(self.workload.network)](self.workload.network))
 
     @functools.cached_property
     def step(self) -> Any:

@@ -47,18 +47,6 @@ def deep(network: Deep) -> dl.Layer:
     return dl.sequential(*convolutions, L.global_avg_pool(), L.dense(network.classes))
 
 
-def fused_cnn(network: CNN) -> dl.Layer:
-    """The course's CNN, its convolution and pool in one layer; ReLU, which never falls, after them."""
-    return dl.sequential(
-        ("conv", L.conv_max_pool(network.filters, 3)),
-        jax.nn.relu,
-        L.flatten(),
-        L.dense(network.hidden),
-        jax.nn.relu,
-        L.dense(network.classes),
-    )
-
-
 CELLS = {"simple_rnn": L.simple_rnn, "lstm": L.lstm, "gru": L.gru}
 
 
@@ -168,9 +156,6 @@ MODELS: dict[type, Callable[[Any], dl.Layer]] = {
     Conv3D: conv3d,
     WordBag: word_bag,
 }
-
-FUSED: dict[type, Callable[[Any], dl.Layer]] = {CNN: fused_cnn}
-"""Forms of the same networks with layers that say in their names that they are two in one, where there are such."""
 
 ARRANGED: dict[type, Callable[[Weights], Weights]] = {UNet: unet_weights}
 """How the workload's weights lie in the model's tree, where that is otherwise than by name."""

@@ -19,7 +19,6 @@ from jaxdl.functional.attention import attention as attention
 from jaxdl.functional.conv import conv as conv
 from jaxdl.functional.conv import depthwise_conv as depthwise_conv
 from jaxdl.functional.conv import separable_conv as separable_conv
-from jaxdl.functional.conv_pool import conv_max_pool as conv_max_pool
 from jaxdl.functional.conv_transpose import conv_transpose as conv_transpose
 from jaxdl.functional.embedding import attend as attend
 from jaxdl.functional.embedding import embedding as embedding

@@ -156,7 +156,7 @@ def _inside(frame: Window) -> tuple[int, ...]:
     return tuple(range(2, 2 * frame.rank + 1, 2))
 
 
-def first_winner(taps: Sequence[jax.Array], y: jax.Array) -> jax.Array:
+def _first_winner(taps: Sequence[jax.Array], y: jax.Array) -> jax.Array:
     """The first of the taps that is ``y``."""
     last = len(taps) - 1
     winner = jnp.full(y.shape, last, jnp.int32)
@@ -173,7 +173,7 @@ def _order(frame: Window, dtype: Any) -> jax.Array:
     return jnp.arange(math.prod(frame.size), dtype=dtype).reshape(spread)
 
 
-def place_winners(frame: Window, winner: jax.Array, dy: jax.Array, spatial: Sequence[int]) -> jax.Array:
+def _place_winners(frame: Window, winner: jax.Array, dy: jax.Array, spatial: Sequence[int]) -> jax.Array:
     """For windows apart: ``dy`` where its window's winner sits, zero elsewhere, ``(batch, *spatial, channels)``.
 
     Every input lies in at most one window, so it is ``dy`` spread over its window, and kept in one place.
@@ -193,7 +193,7 @@ def _taps_max_pool(frame: Window, x: jax.Array) -> jax.Array:
 
 def _taps_gradient(frame: Window, x: jax.Array, y: jax.Array, dy: jax.Array) -> jax.Array:
     taps = list(frame.taps(frame.pad(x, -np.inf)))
-    winner = first_winner(taps, y)
+    winner = _first_winner(taps, y)
     return frame.place([jnp.where(winner == index, dy, 0) for index in range(len(taps))], x.shape[1:-1])
 
 
@@ -240,11 +240,11 @@ def _max_pool_apart_backward(frame: Window, saved: tuple[jax.Array, jax.Array], 
     x, y = saved
     inside, last = _inside(frame), math.prod(frame.size) - 1
     if last < TAPS_LIMIT:
-        winner = first_winner(list(frame.taps(x)), y)
+        winner = _first_winner(list(frame.taps(x)), y)
     else:
         won = frame.within(x) == jnp.expand_dims(y, inside)
         winner = jnp.min(jnp.where(won, _order(frame, jnp.int32), last), inside)
-    return (place_winners(frame, winner, dy, x.shape[1:-1]),)
+    return (_place_winners(frame, winner, dy, x.shape[1:-1]),)
 
 
 _max_pool_apart.defvjp(_max_pool_apart_forward, _max_pool_apart_backward)

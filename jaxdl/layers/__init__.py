@@ -17,7 +17,6 @@ from jaxdl.layers.attention import multi_head_attention as multi_head_attention
 from jaxdl.layers.conv import conv as conv
 from jaxdl.layers.conv import depthwise_conv as depthwise_conv
 from jaxdl.layers.conv import separable_conv as separable_conv
-from jaxdl.layers.conv_pool import conv_max_pool as conv_max_pool
 from jaxdl.layers.conv_transpose import conv_transpose as conv_transpose
 from jaxdl.layers.embedding import attend as attend
 from jaxdl.layers.embedding import embedding as embedding

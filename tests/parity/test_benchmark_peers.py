@@ -17,7 +17,7 @@ from benchmarks.peers import PEERS, LeftOutError, Session, open_session
 
 RANDOM = [name for name, workload in TINY.items() if workload.random]
 OTHERS = [(peer, name) for peer in ("jaxdl", "nnx", "equinox", "keras") for name in TINY]
-OTHERS += [("jaxdl_fused", "cnn"), ("plain", "cnn")]  # tests/test_benchmark_counts.py has the rest beside jaxdl.
+OTHERS += [("plain", "cnn")]  # tests/test_benchmark_counts.py has the rest beside jaxdl.
 
 SECOND_BIASES = {"nnx", "keras"}
 """Peers whose GRU has a second bias in the gates r and z: it trains as well, so that they move twice as fast."""

@@ -10,11 +10,8 @@ from torch_reference import (
     assert_alike,
     channels_first,
     channels_last,
-    kernel_first,
-    kernel_last,
     normal,
     ours,
-    same,
     theirs,
 )
 
@@ -52,32 +49,6 @@ def test_max_pool_with_gaps(shape, window, options, method, ties, dtype):
     pytorch = partial(MAX_POOLS[len(shape)], kernel_size=window, **{WORDS[k]: v for k, v in options.items()})
     pool = partial(F.max_pool, window=window, method=method, **options)
     assert_alike(ours(pool, x), theirs(pytorch, x, **LAYOUT), dtype)
-
-
-CONVS = {3: T.conv1d, 4: T.conv2d, 5: T.conv3d}
-CONV_POOLS = {
-    "1-D": ((3, 11, 2), (3, 2, 4), {"window": 3, "padding": 1}),
-    "2-D": ((3, 9, 8, 1), (3, 3, 1, 4), {}),
-    "2-D strides": ((2, 11, 9, 2), (3, 2, 2, 3), {"strides": (2, 1), "dilation": (1, 2), "window": (2, 3)}),
-    "3-D": ((2, 5, 4, 6, 1), (2, 2, 3, 1, 2), {}),
-}
-
-
-@pytest.mark.parametrize(("shape", "kernel_shape", "options"), CONV_POOLS.values(), ids=CONV_POOLS)
-@ties
-def test_conv_max_pool(shape, kernel_shape, options, ties, dtype):
-    x, kernel, bias = (numbers(s, dtype, ties) for s in (shape, kernel_shape, kernel_shape[-1:]))
-
-    def pytorch(x, kernel, bias):
-        words = {WORDS[name]: value for name, value in options.items() if name in WORDS}
-        return MAX_POOLS[len(shape)](CONVS[len(shape)](x, kernel, bias, **words), options.get("window", 2))
-
-    layout = {
-        "there": [channels_first, kernel_first, same],
-        "back": [channels_last, channels_last, kernel_last, same],
-    }
-    found = ours(partial(F.conv_max_pool, **options), x, kernel, bias)
-    assert_alike(found, theirs(pytorch, x, kernel, bias, **layout), dtype)
 
 
 ADAPTIVE = {

@@ -30,7 +30,6 @@ nn.ConvTranspose2d, nn.ConvTranspose3d | ConvTranspose | nn.ConvTranspose
 max_pool | layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D | nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d \
 | max_pool | nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d
     strides are the window by default, as in Keras and PyTorch (Flax and Equinox: 1)
-conv_max_pool | – | – | – | –
     elsewhere a convolution and a max pool, an activation between them; here the activation stands after it, and the
     parameters are the convolution's
 avg_pool | layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D | nn.AvgPool1d, nn.AvgPool2d, \
