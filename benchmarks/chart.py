@@ -22,7 +22,7 @@ COLOURS = {
 }
 """Okabe and Ito's, which everyone tells apart."""
 
-MARKERS = dict(zip(COLOURS, "oDx^v<>sPsoX", strict=True))
+MARKERS = dict(zip(COLOURS, "ox^v<>sPsoX", strict=True))
 
 
 def draw(results: Results, path: Path) -> None:
