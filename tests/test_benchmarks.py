@@ -8,12 +8,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from benchmarks import cli, curves, limit, machine, peers, report, results, runner, turns
+import jaxdl as dl
+from benchmarks import cli, convergence, curves, limit, machine, peers, report, results, runner, turns
 from benchmarks.engine.__main__ import parser as engine_parser
 from benchmarks.lowerings.__main__ import FAMILIES
 from benchmarks.workloads import WORKLOADS, Workload, find
+from jaxdl import layers as L
 
 LIMIT = {"operations": 1e9, "by": "jax, 512 square", "bytes": {"1000": 8e9, "4000": 2e9}}
 
@@ -305,3 +308,17 @@ def test_arguments_are_checked(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             cli.main(words)
         assert told in capsys.readouterr().err
+
+
+def test_both_forms_learn_the_same() -> None:
+    rng = np.random.default_rng(0)
+    data = {"x": rng.normal(size=(12, 6, 6, 1)).astype(np.float32), "y": rng.integers(0, 3, 12).astype(np.int32)}
+
+    def model(method: str) -> dl.Layer:
+        return dl.sequential(L.conv(2, 3, method=method), L.max_pool(2, method=method), L.flatten(), L.dense(3))
+
+    task = convergence.Task("a small CNN", model, data, data, epochs=2, batch_size=4, rate=1e-2)
+    plain, fast = convergence.rows(task, seeds=2)
+    assert (plain[:2], fast[:2]) == (["a small CNN", "lax"], ["a small CNN", "auto"])
+    assert plain[2:4] == fast[2:4]
+    assert "±" in fast[2]
