@@ -118,8 +118,7 @@ def by_turns(workload: Workload, peers: Sequence[str], rounds: int, seconds: flo
                     say(str(word))
                     team.remove(child)
 
-        for _ in each(Child.answer):
-            pass
+        list(each(Child.answer))
         for child, first in each(lambda child: child.ask(do="first")):
             begun[child.peer] = about(workload, child.peer) | first
             told = f"first call {first['first_call_seconds']:.1f} s"

@@ -823,3 +823,24 @@ def test_programs_do_not_grow_with_the_window_and_give_what_lax_gives(function, 
     most = 65 * kernel_shape[1] if function is F.depthwise_conv else 400
     assert str(program).count("\n") < most
     assert_all_close(value_and_gradients(auto, x, kernel), value_and_gradients(plain, x, kernel), np.float32)
+
+
+@pytest.mark.parametrize("channels", [16, 32])
+def test_a_filtered_convolution_has_a_second_derivative_and_can_be_vmapped(channels):
+    x = jax.random.normal(jax.random.key(0), (8, 16, 16, channels))
+    kernel, along = 0.1 * jax.random.normal(jax.random.key(1), (2, 3, 3, channels, channels))
+
+    def outcome(method):
+        def energy(kernel):
+            return jnp.tanh(F.conv(x, kernel, padding="SAME", method=method)).sum()
+
+        second = jax.grad(lambda kernel: jnp.vdot(jax.grad(energy)(kernel), along))(kernel)
+        return second, jax.lax.map(jax.grad(energy), jnp.stack([kernel, along]))
+
+    def vmapped(kernels):
+        return jax.vmap(jax.grad(lambda kernel: jnp.tanh(F.conv(x, kernel, padding="SAME")).sum()))(kernels)
+
+    second, each = jax.jit(outcome, static_argnums=0)("auto")
+    plain, plain_each = jax.jit(outcome, static_argnums=0)("lax")
+    for found, expected in ((second, plain), (each, plain_each), (jax.jit(vmapped)(jnp.stack([kernel, along])), each)):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4 * jnp.abs(expected).max())

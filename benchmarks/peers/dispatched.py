@@ -1,5 +1,6 @@
 """What the peers on JAX share that dispatch one program a step from a loop in Python."""
 
+import abc
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +36,7 @@ def mean_loss(workload: Workload, prediction: jax.Array, y: jax.Array) -> jax.Ar
     return optax.losses.softmax_cross_entropy_with_integer_labels(prediction, y).mean()
 
 
-class DispatchedSession:
+class DispatchedSession(abc.ABC):
     """See :class:`benchmarks.peers.Session`: the data lie on the device, the jitted step takes its batch from them, and
     losses are read once an epoch.
     """
@@ -59,9 +60,9 @@ class DispatchedSession:
         """The examples with their axes as the peer has them."""
         return x
 
+    @abc.abstractmethod
     def begin(self) -> Any:
         """What goes from step to step, with the workload's weights; built once."""
-        raise NotImplementedError
 
     @functools.cached_property
     def begun(self) -> Any:

@@ -41,6 +41,11 @@ def blocks(rng: np.random.Generator, layers: int, width: int) -> Weights:
     return {f"transformer_block_{i}" if i else "transformer_block": block() for i in range(layers)}
 
 
+def labelled(rng: np.random.Generator, classes: int, examples: int, *shape: int) -> Arrays:
+    """``x: (examples, *shape)`` in shades, ``y: (examples,)`` int32."""
+    return {"x": shades(rng, examples, *shape), "y": rng.integers(0, classes, examples, np.int32)}
+
+
 def shades(rng: np.random.Generator, *shape: int) -> np.ndarray:
     """Pixels in 256 shades from 0 to 1, float32."""
     return rng.integers(0, 256, shape, np.uint8).astype(np.float32) / 255

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from benchmarks.workloads.arrays import Arrays, Weights, affine, blocks, glorot_uniform, norm, shades, table
+from benchmarks.workloads.arrays import Arrays, Weights, affine, blocks, glorot_uniform, labelled, norm, shades, table
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,7 @@ class MLP:
 
     def data(self, rng: np.random.Generator, examples: int) -> Arrays:
         """``x: (examples, in)``, ``y: (examples,)`` int32."""
-        labels = rng.integers(0, self.sizes[-1], examples, np.int32)
-        return {"x": shades(rng, examples, self.sizes[0]), "y": labels}
+        return labelled(rng, self.sizes[-1], examples, self.sizes[0])
 
     def weights(self, rng: np.random.Generator) -> Weights:
         """``dense``, ``dense_1``, …"""
@@ -54,8 +53,7 @@ class CNN:
 
     def data(self, rng: np.random.Generator, examples: int) -> Arrays:
         """``x: (examples, side, side, 1)``, ``y: (examples,)`` int32."""
-        x = shades(rng, examples, self.side, self.side, 1)
-        return {"x": x, "y": rng.integers(0, self.classes, examples, np.int32)}
+        return labelled(rng, self.classes, examples, self.side, self.side, 1)
 
     def weights(self, rng: np.random.Generator) -> Weights:
         """``conv``, ``dense``, ``dense_1``."""
@@ -80,8 +78,7 @@ class Deep:
 
     def data(self, rng: np.random.Generator, examples: int) -> Arrays:
         """``x: (examples, side, side, channels)``, ``y: (examples,)`` int32."""
-        x = shades(rng, examples, self.side, self.side, self.channels)
-        return {"x": x, "y": rng.integers(0, self.classes, examples, np.int32)}
+        return labelled(rng, self.classes, examples, self.side, self.side, self.channels)
 
     def weights(self, rng: np.random.Generator) -> Weights:
         """``conv``, ``batch_norm``, ``conv_1``, ``batch_norm_1``, …, ``dense``."""
@@ -178,8 +175,7 @@ class ViT:
 
     def data(self, rng: np.random.Generator, examples: int) -> Arrays:
         """``x: (examples, side, side, channels)``, ``y: (examples,)`` int32."""
-        x = shades(rng, examples, self.side, self.side, self.channels)
-        return {"x": x, "y": rng.integers(0, self.classes, examples, np.int32)}
+        return labelled(rng, self.classes, examples, self.side, self.side, self.channels)
 
     def weights(self, rng: np.random.Generator) -> Weights:
         """``conv``, ``learned_positions``, ``transformer_block``, …, ``layer_norm``, ``dense``."""
@@ -244,8 +240,7 @@ class Conv3D:
 
     def data(self, rng: np.random.Generator, examples: int) -> Arrays:
         """``x: (examples, side, side, side, 1)``, ``y: (examples,)`` int32."""
-        x = shades(rng, examples, self.side, self.side, self.side, 1)
-        return {"x": x, "y": rng.integers(0, self.classes, examples, np.int32)}
+        return labelled(rng, self.classes, examples, self.side, self.side, self.side, 1)
 
     def weights(self, rng: np.random.Generator) -> Weights:
         """``conv``, ``conv_1``, ``dense``."""

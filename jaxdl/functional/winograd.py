@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxdl.functional.forms import LAX_BATCHED, Form, Pair, by_images
+from jaxdl.functional.forms import LAX, LAX_BATCHED, PATCHES, Form, Pair, Plan, by_images, planned
 from jaxdl.functional.window import Window
 
 
@@ -169,5 +169,12 @@ def _gradients(f: Filtering, window: Window, groups: int, x: jax.Array, kernel: 
 
 
 WINOGRAD_2, WINOGRAD_4 = (Form(functools.partial(_forward, f), functools.partial(_gradients, f)) for f in (F2, F4))
-WINOGRAD_4_BACKWARD = Form(LAX_BATCHED.forward, WINOGRAD_4.own_gradients)
+
+
+def _lax_forward(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    # A plan of its own: the batched form has no derivative, which a second order asks of what runs forward.
+    return planned(Plan(window, groups, LAX_BATCHED, PATCHES, LAX), x, kernel)
+
+
+WINOGRAD_4_BACKWARD = Form(_lax_forward, WINOGRAD_4.own_gradients)
 """XLA's convolution, and filtered gradients."""

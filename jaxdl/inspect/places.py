@@ -158,7 +158,7 @@ class Watched(NamedTuple):
 def _runs(function: Callable[..., Any], *arguments: Any) -> bool:
     try:
         jax.eval_shape(function, *arguments)
-    except Exception:
+    except (TypeError, ValueError):
         return False
     return True
 

@@ -103,8 +103,7 @@ class Evaluation:
         self.met = means(totals or {})
 
     def __call__(self, train_state: TrainState) -> dict[str, Any]:
-        for _ in self.programs(train_state):
-            pass
+        list(self.programs(train_state))  # each is run when it is asked for
         return self.met
 
 

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 
 SHORTEST, LONGEST = 1.0, 2.0
-"""Seconds that a program takes at least and at most, as far as whole steps allow. Fresh working memory can cost a large
-step much of its time, which no measurement of single programs tells from noise: hence no shorter ones."""
+"""Seconds that a program takes at least and at most, as far as whole steps allow. Shorter ones made large steps
+slower than the same steps in one program (`benchmarks/NOTES.md`), which two noisy probes may fail to show."""
 
 FIXED_SHARE = 0.01
 """The share of a program's time that what it costs beside its steps may take, unless that asks for over LONGEST."""
