@@ -58,8 +58,8 @@ def measure(names: Sequence[str], peers: Sequence[str], seconds: float, say: Say
 
 
 def memory(layers: Sequence[int] = MEMORY_LAYERS, **sizes: Any) -> Iterator[Record]:
-    """Megabytes that a compiled training step needs beside its arguments, of a GPT with blocks as they are and with
-    blocks that are computed once more for the gradient."""
+    """Megabytes that a compiled training step needs beside its arguments, of a GPT with its blocks in a row, through
+    ``repeat``, and through ``repeat`` and computed once more for the gradient."""
     import jax
     import optax
 
@@ -69,10 +69,16 @@ def memory(layers: Sequence[int] = MEMORY_LAYERS, **sizes: Any) -> Iterator[Reco
 
     workload = WORKLOADS["gpt"]
     optimizer = optax.adam(1e-3)
+    stacks: dict[str, Any] = {
+        "jaxdl": lambda block, n: [block] * n,
+        "jaxdl, repeat": lambda block, n: [dl.repeat(block, n)],
+        "jaxdl, repeat and remat": lambda block, n: [dl.repeat(block, n, remat=True)],
+    }
     for count in layers:
         network = replace(workload.network, layers=count, **sizes)
         batch = jax.tree.map(lambda leaf: leaf[: workload.batch], replace(workload, network=network).data())
-        for peer, model in (("jaxdl", gpt(network)), ("jaxdl, remat", gpt(network, around=dl.remat))):
+        for peer, stack in stacks.items():
+            model = gpt(network, stack)
             step = dl.make_step(dl.supervised(model, dl.losses.cross_entropy), optimizer)
             state = jax.eval_shape(lambda x, model=model: dl.train.create_state(model, optimizer, x), batch["x"])
             compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()

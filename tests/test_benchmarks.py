@@ -289,7 +289,7 @@ def test_curves_vary_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_remat_needs_less_memory() -> None:
     found = {(r["peer"], r["x"]): r["y"] for r in curves.memory((1, 4), time=32, width=32)}
-    assert found["jaxdl, remat", 4] < found["jaxdl", 4]
+    assert found["jaxdl, repeat and remat", 4] < 0.7 * min(found["jaxdl", 4], found["jaxdl, repeat", 4])
     assert found["jaxdl", 4] > found["jaxdl", 1]
 
 

@@ -59,8 +59,8 @@ def recurrent(network: Recurrent) -> dl.Layer:
     )
 
 
-def gpt(network: GPT, around: Callable[[dl.Layer], dl.Layer] = lambda block: block) -> dl.Layer:
-    """Pre-norm causal blocks over embedded ids; ``around`` wraps each block, as ``dl.remat`` does."""
+def gpt(network: GPT, stack: Callable[[dl.Layer, int], list[dl.Layer]] = lambda block, n: [block] * n) -> dl.Layer:
+    """Pre-norm causal blocks over embedded ids; ``stack`` makes as many of one as there are to be."""
     rate = network.dropout
     attention = functools.partial(L.multi_head_attention, dropout=rate)
     block = L.transformer_block(network.heads, dropout=rate, attention=attention)
@@ -68,7 +68,7 @@ def gpt(network: GPT, around: Callable[[dl.Layer], dl.Layer] = lambda block: blo
         L.embedding(network.vocabulary, network.width),
         L.learned_positions(network.time),
         *([L.dropout(rate)] if rate else []),
-        *[around(block)] * network.layers,
+        *stack(block, network.layers),
         L.layer_norm(),
         L.dense(network.vocabulary),
     )
