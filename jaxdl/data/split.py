@@ -13,13 +13,14 @@ Tree = TypeVar("Tree")
 
 def count_examples(call: str, data: Any) -> int:
     """The common length of all leaves of a data set, or an error that names them."""
-    leaves = jax.tree.leaves_with_path(data)
-    if not leaves or not all(getattr(leaf, "shape", ()) for _, leaf in leaves):
+    leaves = jax.tree.leaves(data)
+    if not leaves or not all(getattr(leaf, "shape", ()) for leaf in leaves):
         raise bad_value(call, "data must be arrays with the examples along the first axis", data)
-    lengths = {jax.tree_util.keystr(path): int(leaf.shape[0]) for path, leaf in leaves}
-    if len(set(lengths.values())) != 1:
-        raise bad_value(call, "all arrays must have the same number of examples", f"{lengths}")
-    return next(iter(lengths.values()))
+    lengths = [int(leaf.shape[0]) for leaf in leaves]
+    if lengths.count(lengths[0]) != len(lengths):
+        named = {jax.tree_util.keystr(path): int(leaf.shape[0]) for path, leaf in jax.tree.leaves_with_path(data)}
+        raise bad_value(call, "all arrays must have the same number of examples", f"{named}")
+    return lengths[0]
 
 
 def split(data: Tree, test: float, *, seed: int = 0, stratify: bool = True) -> tuple[Tree, Tree]:

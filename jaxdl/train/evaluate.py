@@ -179,19 +179,15 @@ def predict(model: LayerLike, train_state: TrainState, x: Any, *, batch_size: in
     size = min(positive_int("predict", "batch_size", batch_size), count)
     if not count:
         raise bad_value("predict", "x must hold at least one example", x)
-    parts = []
-    for start in range(0, count, size):
-        outputs = _forward(model, train_state.params, train_state.state, _rows(x, start, size, count))
-        parts.append(jax.tree.map(np.asarray, outputs))
-    if len(parts) == 1:
-        return jax.tree.map(np.array, parts[0])  # its own, and not read-only
+    forward = functools.partial(_forward, model, train_state.params, train_state.state)
+    if size == count:
+        return jax.tree.map(np.array, forward(x))  # the caller's own, and not read-only
+    parts = [jax.tree.map(np.asarray, forward(_rows(x, start, size, count))) for start in range(0, count, size)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
 
 
 def _rows(x: Any, start: int, size: int, count: int) -> Any:
     """``size`` examples from ``start``; beyond the last one, that one again."""
-    if size == count:
-        return x
     if start + size <= count:
         return jax.tree.map(lambda leaf: leaf[start : start + size], x)
     rows = np.minimum(np.arange(start, start + size), count - 1)
