@@ -27,6 +27,12 @@ def assert_close(found, expected, dtype="float64"):
     np.testing.assert_allclose(found, expected, rtol=0, atol=SHARE[np.dtype(dtype).name] * largest)
 
 
+def assert_all_close(found, expected, dtype="float64"):
+    """:func:`assert_close`, leaf by leaf."""
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert_close(a, b, dtype)
+
+
 def value_and_gradients(function, *arguments):
     """``y`` and the gradients of ``Σ wᵢ yᵢ`` to every argument, for weights ``w`` that all differ."""
 
@@ -49,6 +55,10 @@ def check_against_finite_differences(function, *arguments):
 
 
 # Windows: what convolution and pooling share
+
+
+def kernel_and_bias(shape, dtype=np.float64):
+    return normal(shape, 2, dtype), normal(shape[-1:], 3, dtype)
 
 
 def as_tuple(value, rank):

@@ -19,6 +19,7 @@ from benchmarks.lowerings.rounds import (
     milliseconds_by_itself,
 )
 from jaxdl import functional as F
+from jaxdl.functional.fewer_patches import LINES, PAIRS
 from jaxdl.functional.forms import LAX, PATCHES, Plan, planned
 from jaxdl.functional.window import Method, Padding, Window
 from jaxdl.functional.winograd import WINOGRAD_2, WINOGRAD_4
@@ -144,6 +145,34 @@ def filtered_rows(how: Measuring) -> Iterator[list[str]]:
             yield beside(f"{name}: {shape}", ROUNDS, f[name], f["patches"], shape.arguments(), how)
 
 
+FEWER = (
+    *(Shape(32, 2, 32, channels, 16, 3, padding="SAME") for channels in (1, 3, 4, 6, 8)),
+    Shape(256, 2, 28, 1, 32, 3),
+    Shape(64, 2, 32, 3, 64, 3, padding="SAME"),
+    Shape(32, 2, 14, 6, 16, 5),
+    Shape(16, 2, 32, 3, 32, 7, padding="SAME"),
+    Shape(8, 2, 64, 16, 16, 3, padding="SAME"),
+    Shape(8, 2, 64, 32, 16, 3, padding="SAME"),
+    Shape(32, 2, 16, 16, 16, 5, padding="SAME"),
+    Shape(16, 2, 16, 64, 64, 5, padding="SAME"),
+    Shape(16, 3, 16, 1, 16, 3, padding="SAME"),
+    Shape(16, 3, 8, 16, 32, 3, padding="SAME"),
+    Shape(8, 3, 16, 4, 8, 3, padding="SAME"),
+)
+
+
+def fewer_rows(how: Measuring) -> Iterator[list[str]]:
+    """One row for each of the forms that make fewer patches and each of some convolutions, beside patches."""
+    for shape in FEWER:
+        low = (shape.window - 1) // 2 if shape.padding == "SAME" else 0
+        ones = (1,) * shape.rank
+        window = Window((shape.window,) * shape.rank, ones, ((low, low),) * shape.rank, ones)
+        forms = {"lines": LINES, "pairs": PAIRS, "patches": PATCHES}
+        f = {name: functools.partial(planned, Plan.everywhere(window, 1, form)) for name, form in forms.items()}
+        for name in ("lines", "pairs"):
+            yield beside(f"{name}: {shape}", ROUNDS, f[name], f["patches"], shape.arguments(), how)
+
+
 ALONE: dict[str, Round] = {"forward": forward}
 
 
@@ -185,6 +214,7 @@ def mapped_rows(how: Measuring) -> Iterator[list[str]]:
 TABLES = {
     "conv_mapped": (ROUNDS, mapped_rows),
     "conv": (ROUNDS, conv_rows),
+    "conv_patches": (ROUNDS, fewer_rows),
     "conv_filtered": (ROUNDS, filtered_rows),
     "conv_transpose": (ROUNDS, conv_transpose_rows),
     "conv_forward": (ALONE, functools.partial(alone_rows, milliseconds)),

@@ -5,9 +5,10 @@ import math
 import jax
 import jax.numpy as jnp
 
+from jaxdl.functional.fewer_patches import LINES, PAIRS, lines_numbers, pairs_numbers
 from jaxdl.functional.forms import LAX, LAX_BATCHED, LEADING_TAPS, PATCHES, Form, Plan, fits, patches_bytes
 from jaxdl.functional.shifted import SCANNED, SHIFTED
-from jaxdl.functional.window import SLICES_LIMIT, Window
+from jaxdl.functional.window import FEW_CHANNELS, SLICES_LIMIT, Window
 from jaxdl.functional.winograd import F2, F4, WINOGRAD_2, WINOGRAD_4, WINOGRAD_4_BACKWARD, tiles, tiles_bytes
 
 # The rule for the choice of form. `python -m benchmarks.lowerings --only conv` prints a loop's round for each beside
@@ -33,16 +34,41 @@ def conv_plan(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> P
         return Plan(window, groups, alone, filtering, elsewhere)
     if (many and (each_alone or not window.apart)) or not fits(2 * patches_bytes(window, x)):
         return plain
-    alone = LAX_BATCHED if window.rank < 3 and groups == 1 else PATCHES
-    return Plan(window, groups, alone, PATCHES, elsewhere)
+    trained = _patching(window, groups, x, kernel)
+    lax_is_slow = trained is PAIRS and any(map(any, window.padding)) and kernel.shape[-1] <= MOST_FEATURES_ALONE
+    alone = LAX_BATCHED if window.rank < 3 and groups == 1 and not lax_is_slow else trained
+    return Plan(window, groups, alone, trained, elsewhere)
+
+
+# Which patches: those that are the fewest numbers, `python -m benchmarks.lowerings --only conv_patches`. Two neighbours
+# that share a patch make more of the product, which weighs from a few channels on. By itself, XLA's own convolution is
+# the slower one for few channels of padded images, unless features are many.
+MOST_FEATURES_ALONE = 32
+PAIRS_OVERHEAD = 4 / 3
+
+
+def _patching(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> Form:
+    """Of the forms that multiply patches, the one for these."""
+    channels, features = kernel.shape[-2:]
+    if groups > 1 or window.rank == 1 or x.dtype.itemsize < 4:  # narrow numbers are not to be added in parts
+        return PATCHES
+    numbers: dict[Form, float] = {PATCHES: math.prod(window.size) * channels}
+    if window.strides[0] == 1:
+        length = x.shape[1] + sum(window.padding[0])
+        numbers[LINES] = lines_numbers(window, channels, features) * length / window.positions(x.shape[1:-1])[0]
+    if channels < FEW_CHANNELS and window.strides[-1] == window.dilation[-1] == 1:
+        numbers[PAIRS] = PAIRS_OVERHEAD * pairs_numbers(window, channels)
+    return min(numbers, key=lambda form: numbers[form])
 
 
 # Where Winograd's forms win, `python -m benchmarks.lowerings --only conv_filtered`: where channels are many, and tiles
 # enough for the products with transformed kernels. F(4×4) transforms a kernel to four times its size, which weighs most
 # where channels are 512. With few channels the products are small beside the transforms: below 32 the gradients alone
-# are filtered, and XLA's own convolution is the fastest way forward. A convolution that is asked by itself, in no loop,
-# is as fast through lax (`--only conv_by_itself`), but for the largest kernels.
+# are filtered, and XLA's own convolution is the fastest way forward; below 16 · 64 pairs of channels lines are faster.
+# A convolution that is asked by itself, in no loop, is as fast through lax (`--only conv_by_itself`), but for the
+# largest kernels.
 FEWEST_CHANNELS = 16
+FEWEST_PAIRS_OF_CHANNELS = 16 * 64
 FEWEST_CHANNELS_FORWARD = 32
 FEWEST_CHANNELS_ALONE = 256
 FEWEST_TILES = 128
@@ -55,7 +81,7 @@ def _filtering(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> 
     same = window.size == (3, 3) and window.strides == window.dilation == (1, 1) and groups == 1
     fewest, most = sorted(kernel.shape[-2:])
     exact = x.dtype != jnp.float32 or jax.default_matmul_precision.value not in (None, "default", "fastest")
-    if not same or exact or fewest < FEWEST_CHANNELS:
+    if not same or exact or fewest < FEWEST_CHANNELS or fewest * most < FEWEST_PAIRS_OF_CHANNELS:
         return None
     by_4, by_2 = (x.shape[0] * math.prod(tiles(m, window.positions(x.shape[1:-1]))) for m in (4, 2))
     if by_4 >= max(most, FEWEST_TILES) and fits(2 * tiles_bytes(F4, window, x, kernel.shape[-1])):

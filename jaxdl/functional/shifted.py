@@ -1,6 +1,5 @@
 """Forms of convolution for channels that do not meet: sums over the taps of shifted inputs."""
 
-import dataclasses
 import functools
 import math
 
@@ -27,8 +26,7 @@ def shifted_conv(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -
 
 def _row_of_taps(window: Window, groups: int, padded: jax.Array, start: jax.Array, row: jax.Array) -> jax.Array:
     """What one index along the window's first axis adds to :func:`shifted_conv`; ``start``: where it begins."""
-    along, rest = window.over(slice(1)), window.over(slice(1, None))
-    rest = dataclasses.replace(rest, padding=((0, 0),) * rest.rank)
+    along, rest = window.over(slice(1)), window.over(slice(1, None)).unpadded
     reach = padded.shape[1] - along.reach[0] + 1
     met = lax.dynamic_slice_in_dim(padded, start, reach, axis=1)[:, :: along.strides[0]]
     y = shifted_conv(rest, groups, met.reshape(math.prod(met.shape[:2]), *met.shape[2:]), row)

@@ -1,5 +1,6 @@
 """The geometry of windows that slide over spatial axes: what convolution and pooling share."""
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -22,6 +23,9 @@ Padding = Literal["SAME", "VALID", "CAUSAL"] | int | Sequence[tuple[int, int]]
 # Slices are unrolled, and the time to compile grows with their number: no form may be made of more. 11 × 11, the widest
 # window of the known networks, is within.
 SLICES_LIMIT = 128
+
+# A tap copies as many neighbouring numbers as there are channels. Below so many, longer runs are worth a second copy.
+FEW_CHANNELS = 8
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,11 @@ class Window:
         """The window along some of the axes."""
         return Window(self.size[axes], self.strides[axes], self.padding[axes], self.dilation[axes])
 
+    @property
+    def unpadded(self) -> "Window":
+        """The same over an input that is padded already."""
+        return dataclasses.replace(self, padding=((0, 0),) * self.rank)
+
     def pad(self, x: jax.Array, fill: float = 0.0) -> jax.Array:
         """Pad the spatial axes of ``x: (batch, *spatial, channels)``; a negative amount cuts off."""
         if not any(low or high for low, high in self.padding):
@@ -63,8 +72,7 @@ class Window:
     def taps(self, padded: jax.Array) -> Iterator[jax.Array]:
         """For each element of the window, row by row: the inputs that it meets, ``(batch, *positions, channels)``."""
         spatial = padded.shape[1:-1]
-        free = Window(self.size, self.strides, ((0, 0),) * self.rank, self.dilation)
-        count = free.positions(spatial)
+        count = self.unpadded.positions(spatial)
         if not all(count):  # nothing to slice, and no place to begin
             nothing = jnp.zeros((padded.shape[0], *count, padded.shape[-1]), padded.dtype)
             yield from [nothing] * math.prod(self.size)
@@ -89,7 +97,7 @@ class Window:
 
         Made of no slices, whatever the size of the window: a reshape where windows are apart, else a gather.
         """
-        count = Window(self.size, self.strides, ((0, 0),) * self.rank, self.dilation).positions(padded.shape[1:-1])
+        count = self.unpadded.positions(padded.shape[1:-1])
         if self.apart:
             covered = [n * size for n, size in zip(count, self.size, strict=True)]
             x = padded[(slice(None), *map(slice, covered))]
@@ -105,11 +113,22 @@ class Window:
     def patches(self, x: jax.Array) -> jax.Array:
         """The inputs that the window meets at each position, ``(batch, *positions, taps · channels)``, tap by tap."""
         if math.prod(self.size) <= SLICES_LIMIT and not self.apart:
-            return jnp.concatenate(list(self.taps(self.pad(x))), axis=-1)
+            few = x.shape[-1] < FEW_CHANNELS and all(self.positions(x.shape[1:-1]))
+            return self._by_axis(self.pad(x)) if few else jnp.concatenate(list(self.taps(self.pad(x))), axis=-1)
         met = self.within(self.pad(x))
         at, inside = range(1, 2 * self.rank, 2), range(2, 2 * self.rank + 1, 2)
         met = met.transpose(0, *at, *inside, met.ndim - 1)
         return met.reshape(*met.shape[: self.rank + 1], math.prod(self.size) * x.shape[-1])
+
+    def _by_axis(self, padded: jax.Array) -> jax.Array:
+        """Patches made along one axis after the other, the last one first, so that later copies are of longer runs."""
+        count = self.unpadded.positions(padded.shape[1:-1])
+        axes = zip(count, self.size, self.strides, self.dilation, strict=True)
+        for axis, (n, size, stride, spread) in reversed(list(enumerate(axes, start=1))):
+            span = (n - 1) * stride + 1
+            met = [lax.slice_in_dim(padded, t * spread, t * spread + span, stride, axis) for t in range(size)]
+            padded = jnp.concatenate(met, axis=-1)
+        return padded
 
     def place(self, taps: Sequence[jax.Array], spatial: Sequence[int]) -> jax.Array:
         """The transpose of :meth:`taps` of the padded input: each input is the sum of its places.
