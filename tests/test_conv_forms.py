@@ -54,7 +54,7 @@ CHOSEN = {
     "some channels": ((2, 12, 12, 16), (3, 3, 16, 16), {}, "LINES"),
     "more features": ((2, 12, 12, 8), (3, 3, 8, 64), {}, "PATCHES"),
     "a stride": ((2, 12, 12, 16), (3, 3, 16, 16), {"strides": 2}, "PATCHES"),
-    "a short axis": ((2, 2, 12, 16), (5, 3, 16, 16), {"padding": "SAME"}, "PATCHES"),
+    "a short axis": ((2, 6, 12, 16), (5, 3, 16, 16), {}, "PATCHES"),
     "one axis": ((2, 30, 16), (3, 16, 16), {}, "PATCHES"),
     "three axes": ((2, 8, 8, 8, 8), (3, 3, 3, 8, 8), {}, "LINES LINES"),
     "groups": ((2, 12, 12, 16), (3, 3, 8, 16), {"groups": 2}, "PATCHES PATCHES"),

@@ -54,8 +54,7 @@ def _patching(window: Window, groups: int, x: jax.Array, kernel: jax.Array) -> F
         return PATCHES
     numbers: dict[Form, float] = {PATCHES: math.prod(window.size) * channels}
     if window.strides[0] == 1:
-        length = x.shape[1] + sum(window.padding[0])
-        numbers[LINES] = lines_numbers(window, channels, features) * length / window.positions(x.shape[1:-1])[0]
+        numbers[LINES] = lines_numbers(window, channels, features) * x.shape[1] / window.positions(x.shape[1:-1])[0]
     if channels < FEW_CHANNELS and window.strides[-1] == window.dilation[-1] == 1:
         numbers[PAIRS] = PAIRS_OVERHEAD * pairs_numbers(window, channels)
     return min(numbers, key=lambda form: numbers[form])
