@@ -1,5 +1,7 @@
 """Weights in files."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +23,8 @@ def test_parameters_go_out_and_come_back(tmp_path):
     assert found["dense"]["kernel"].dtype == jnp.bfloat16
     with safe_open(tmp_path / "a.safetensors", "numpy") as file:
         assert sorted(file.keys()) == ["dense/bias", "dense/kernel", "gain", "stem/conv/bias", "stem/conv/kernel"]
-        assert file.metadata() == {"epochs": "3"}
+        assert file.metadata()["epochs"] == "3"
+        assert sorted(json.loads(file.metadata()["jaxdl_digests"])) == ["", *sorted(file.keys())]
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
 

@@ -1,5 +1,6 @@
 """Parameters in safetensors files: names and numbers, no code."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,10 +10,11 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from jaxdl.core import bad_value
+from jaxdl.core import bad_type, bad_value
 from jaxdl.core.children import check_name
 from jaxdl.core.extras import need
 from jaxdl.core.files import whole_file
+from jaxdl.interop.tensors import DIGESTS, digests_of, read_tensors
 
 
 def save_params(
@@ -20,7 +22,10 @@ def save_params(
 ) -> None:
     """Write a tree of parameters to a safetensors file, each leaf under its path (``conv/kernel``).
 
-    The file appears whole or not at all: it is written beside its place and then renamed.
+    The file appears whole or not at all: it is written beside its place and then renamed. Its metadata hold a digest of
+    each array as well, which is checked when jaxdl reads it; other programs read the file as any other.
+
+    **Args** ``metadata``: texts by name, for :func:`load_metadata`.
 
     Example:
         >>> import tempfile, numpy as np
@@ -34,20 +39,47 @@ def save_params(
     if not paths:
         raise bad_value("save_params", "params must hold at least one array", params)
     flat = {"/".join(check_name("save_params", name) for name in path): leaf for path, leaf in paths.items()}
-    arrays = {name: np.asarray(leaf, order="C") for name, leaf in flat.items()}
+    arrays = {name: _native(leaf) for name, leaf in flat.items()}
+    noted = dict(metadata or {})
+    for name, text in noted.items():
+        if not (isinstance(name, str) and isinstance(text, str)) or name == DIGESTS:
+            raise bad_type("save_params", f"metadata must be texts by name, none of them {DIGESTS}", {name: text})
+    noted[DIGESTS] = json.dumps(digests_of(arrays, noted))
     with whole_file(Path(path)) as part:
-        part.write_bytes(numpy_file.save(arrays, metadata=dict(metadata or {})))
+        part.write_bytes(numpy_file.save(arrays, metadata=noted))
+
+
+def _native(leaf: Any) -> np.ndarray:
+    array = np.asarray(leaf, order="C")
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def load_params(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The tree of parameters in a safetensors file that :func:`save_params` wrote, as NumPy arrays.
+    """The tree of parameters in a safetensors file, as NumPy arrays; :func:`load_into` fills a model with some of them.
+
+    What :func:`save_params` wrote is checked against its digests; of files of others, the structure alone.
 
     **Raises** ``ValueError`` for a file that is no sound safetensors file.
     """
-    safetensors = need("safetensors", "interop.load_params", extra="export")
-    numpy_file = need("safetensors.numpy", "interop.load_params", extra="export")
-    try:
-        flat = numpy_file.load_file(path)
-    except safetensors.SafetensorError as error:
-        raise bad_value(f"load_params({str(path)!r})", "the file must be sound safetensors", str(error)) from None
-    return traverse_util.unflatten_dict(flat, sep="/")
+    arrays = read_tensors("load_params", path).arrays
+    for name in arrays:
+        folder = name
+        while "/" in folder:
+            folder = folder.rpartition("/")[0]
+            if folder in arrays:
+                got = f"{folder!r} beside {name!r}"
+                raise bad_value(f"load_params({str(path)!r})", "no array's name may be another's folder", got)
+    return traverse_util.unflatten_dict(arrays, sep="/")
+
+
+def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The texts that whoever wrote a safetensors file noted in it.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_params(f"{folder}/a.safetensors", {"gain": np.ones(3)}, metadata={"epochs": "3"})
+        ...     load_metadata(f"{folder}/a.safetensors")
+        {'epochs': '3'}
+    """
+    return read_tensors("load_metadata", path, lambda name: False).metadata

@@ -1,0 +1,89 @@
+"""The folder of a run: locked by the run that writes to it, cleared of what a killed one left, and nothing else."""
+
+import errno
+import os
+import re
+import shutil
+import sys
+from itertools import chain, count
+from pathlib import Path
+from typing import IO
+
+from jaxdl.core import bad_value
+
+LOCK = "jaxdl.lock"
+PARTS = {"state", "position", "metrics", "_CHECKPOINT_METADATA"}
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+
+
+def open_folder(folder: Path) -> IO[bytes]:
+    """Make the folder where it is not there yet, and lock it until the file that this gives is closed.
+
+    What a run left that was killed while it wrote is removed: only where a run was before, as its lock tells.
+
+    **Raises** ``ValueError`` for a file in its place, for a folder in which another run is at work, and for one with a
+    ``checkpoint_…`` that jaxdl did not make, which would be counted among its own and removed.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise bad_value("checkpoint", f"{folder} must be a folder", "a file")
+    folder.mkdir(parents=True, exist_ok=True)
+    known = (folder / LOCK).exists()
+    lock = (folder / LOCK).open("ab")
+    try:
+        _take(lock, folder)
+        for entry in sorted(folder.iterdir()):
+            if re.fullmatch(r"checkpoint_\d+", entry.name) and not _is_ours(entry, known):
+                needs = f"{folder} must hold no {entry.name} that jaxdl did not make"
+                raise bad_value("checkpoint", needs, f"{entry}", "Did you mean another folder?")
+        for left in unfinished(folder) if known else ():
+            shutil.rmtree(left)
+        if not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+    except BaseException:
+        lock.close()
+        raise
+    return lock
+
+
+def _take(lock: IO[bytes], folder: Path) -> None:
+    if sys.platform == "win32":  # which has no locks of this kind
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        hint = "Did you mean another folder, or to end that run first?"
+        raise bad_value(
+            "checkpoint", f"{folder} must be the folder of one run", "another run at work in it", hint
+        ) from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:  # some network file systems have none
+            raise
+
+
+def _is_ours(entry: Path, known: bool) -> bool:
+    """Whether jaxdl made it; in a folder of a run also what a kill left of one that was being removed."""
+    if not entry.is_dir():
+        return False
+    parts = {part.name for part in entry.iterdir()}
+    return parts <= PARTS and (known or "position" in parts)
+
+
+def unfinished(folder: Path, number: int | None = None) -> list[Path]:
+    """What Orbax began to write, of one checkpoint or of all."""
+    which = r"\d+" if number is None else str(number)
+    name = re.compile(rf"checkpoint_{which}\.orbax-checkpoint-tmp(-\d+)?")
+    return [entry for entry in folder.iterdir() if name.fullmatch(entry.name)]
+
+
+def saved_numbers(folder: Path) -> list[int]:
+    """The numbers of the checkpoints in a folder that are whole, in order."""
+    found = [re.fullmatch(r"checkpoint_(\d+)", entry.name) for entry in folder.iterdir()] if folder.is_dir() else []
+    return sorted(int(match[1]) for match in found if match)
+
+
+def free_place(path: Path) -> Path:
+    """The path, or where something is there already, the first of ``…_2``, ``…_3`` that is free."""
+    others = (path.with_name(f"{path.name}_{i}") for i in count(2))
+    return next(place for place in chain([path], others) if not place.exists())
