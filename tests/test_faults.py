@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import importlib
 import os
 import pathlib
 import pickle
@@ -18,12 +19,9 @@ import warnings
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-import orbax.checkpoint  # before the rights to read it are given up
 import pytest
 
 import jaxdl as dl
-from jaxdl import layers as L
 from jaxdl.train.checkpoint import Store
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -119,6 +117,7 @@ def test_parameters_and_a_full_disk(tmp_path):
 @contextlib.contextmanager
 def without_rights():
     """Root may write anywhere: be nobody for a while."""
+    importlib.import_module("orbax.checkpoint")  # which nobody need be able to read
     root = os.geteuid() == 0
     if root:
         os.seteuid(65534)

@@ -31,7 +31,7 @@ def test_parameters_go_out_and_come_back(tmp_path):
 def test_a_failed_save_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.safetensors"
     dl.interop.save_params(path, {"a": np.ones(3)})
-    with pytest.raises(Exception, match="(?i)dtype|object"):
+    with pytest.raises(TypeError, match=r"save_params: a must be an array of numbers; got object\[1\]"):
         dl.interop.save_params(path, {"a": np.array([object()])})
     assert dl.interop.load_params(path)["a"].tolist() == [1, 1, 1]
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.safetensors"]

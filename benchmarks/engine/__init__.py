@@ -4,5 +4,5 @@
 in which the forms take turns, and ratios. Read the ratios; milliseconds depend on what else the machine does.
 
 Files: `models` (what is trained), `training` (dispatch, shares, overlap, checkpoints), `starting` (compile
-time and imports, each in a process of its own).
+time and imports, each in a process of its own), `kills` (kill -9 again and again, and the same bits).
 """

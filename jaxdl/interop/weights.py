@@ -39,7 +39,7 @@ def save_params(
     if not paths:
         raise bad_value("save_params", "params must hold at least one array", params)
     flat = {"/".join(check_name("save_params", name) for name in path): leaf for path, leaf in paths.items()}
-    arrays = {name: _native(leaf) for name, leaf in flat.items()}
+    arrays = {name: _native(name, leaf) for name, leaf in flat.items()}
     noted = dict(metadata or {})
     for name, text in noted.items():
         if not (isinstance(name, str) and isinstance(text, str)) or name == DIGESTS:
@@ -49,8 +49,10 @@ def save_params(
         part.write_bytes(numpy_file.save(arrays, metadata=noted))
 
 
-def _native(leaf: Any) -> np.ndarray:
+def _native(name: str, leaf: Any) -> np.ndarray:
     array = np.asarray(leaf, order="C")
+    if array.dtype.kind in "OSU":
+        raise bad_type("save_params", f"{name} must be an array of numbers", array)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 

@@ -7,6 +7,7 @@ read as numbers. What is saved are whole arrays, so that they can be restored on
 
 import json
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Collection
@@ -105,6 +106,10 @@ class Store:
 
     def _failed(self, error: Exception) -> OSError:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if code := re.search(
+            r"os_error_code='(\d+)'", reason
+        ):  # the system's, within a page of the library's own words
+            reason = os.strerror(int(code[1]))
         earlier = f"checkpoint_{self.numbers()[-1]} is sound" if self.numbers() else "there is none before it"
         return OSError(f"checkpoint: could not write to {self.folder}: {reason}; {earlier}")
 

@@ -12,7 +12,7 @@ from typing import IO
 from jaxdl.core import bad_value
 
 LOCK = "jaxdl.lock"
-PARTS = {"state", "position", "metrics", "_CHECKPOINT_METADATA"}
+PARTS = {"state", "position", "metrics", "_CHECKPOINT_METADATA", "commit_success.txt"}
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -31,11 +31,12 @@ def open_folder(folder: Path) -> IO[bytes]:
     lock = (folder / LOCK).open("ab")
     try:
         _take(lock, folder)
-        for entry in sorted(folder.iterdir()):
-            if re.fullmatch(r"checkpoint_\d+", entry.name) and not _is_ours(entry, known):
-                needs = f"{folder} must hold no {entry.name} that jaxdl did not make"
-                raise bad_value("checkpoint", needs, f"{entry}", "Did you mean another folder?")
-        for left in unfinished(folder) if known else ():
+        begun = unfinished(folder)
+        foreign = [entry for entry in _numbered(folder) if not _is_ours(entry, known)] + ([] if known else begun)
+        if foreign:
+            needs = f"{folder} must hold no {foreign[0].name} that jaxdl did not make"
+            raise bad_value("checkpoint", needs, str(foreign[0]), "Did you mean another folder?")
+        for left in begun:
             shutil.rmtree(left)
         if not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
@@ -77,10 +78,14 @@ def unfinished(folder: Path, number: int | None = None) -> list[Path]:
     return [entry for entry in folder.iterdir() if name.fullmatch(entry.name)]
 
 
+def _numbered(folder: Path) -> list[Path]:
+    entries = folder.iterdir() if folder.is_dir() else ()
+    return [entry for entry in entries if re.fullmatch(r"checkpoint_\d+", entry.name)]
+
+
 def saved_numbers(folder: Path) -> list[int]:
     """The numbers of the checkpoints in a folder that are whole, in order."""
-    found = [re.fullmatch(r"checkpoint_(\d+)", entry.name) for entry in folder.iterdir()] if folder.is_dir() else []
-    return sorted(int(match[1]) for match in found if match)
+    return sorted(int(entry.name.removeprefix("checkpoint_")) for entry in _numbered(folder))
 
 
 def free_place(path: Path) -> Path:
