@@ -58,6 +58,16 @@ def test_functional_learns_the_digits_in_under_60_lines():
     assert len((ROOT / "examples" / "functional.py").read_text().splitlines()) < 60
 
 
+def test_resume_is_killed_and_comes_to_the_same_bits(tmp_path):
+    text = run("resume.py", "--kills", 1, "--epochs", 8, "--out", tmp_path / "out").strip().splitlines()
+    assert text[0].startswith("killed; what is left: checkpoint_")
+    assert text[1].startswith("killed 1 times; going on to the end from checkpoint_")
+    count, of = text[-2].split()[:3:2]
+    assert count == of
+    assert text[-2].endswith("equal bit for bit")
+    assert text[-1] == "history equal: True"
+
+
 @pytest.mark.slow
 def test_the_course_cnn_learns_the_digits_over_five_seeds():
     model = dl.sequential(

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint  # noqa: F401  (once, not in each life)
 
 import jaxdl as dl
 from jaxdl import layers as L
