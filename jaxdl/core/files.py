@@ -23,7 +23,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 def digest(array: np.ndarray) -> str:
     """A digest of an array's dtype, shape and numbers: one bit changed, and it is another."""
     found = hashlib.blake2b(f"{array.dtype}{list(array.shape)}".encode(), digest_size=16)
-    found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return found.hexdigest()
 
 
