@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import types
 import warnings
 
 import jax
@@ -20,6 +21,7 @@ import pytest
 import jaxdl as dl
 from jaxdl import layers as L
 from jaxdl.train.checkpoint import Store
+from jaxdl.train.saved import host_copy
 
 OPTIMISED = True  # the processes that are killed compile as users do; the bits are to be the same
 
@@ -204,8 +206,11 @@ def test_a_folder_with_another_ones_checkpoint_is_refused(tmp_path, file, known)
         (tmp_path / "jaxdl.lock").touch()
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / file).write_text("mine")
-    with pytest.raises(ValueError, match=r"must hold no checkpoint_4\S* that jaxdl did not make; .* another folder"):
-        Store(dl.Checkpoint(tmp_path))
+    for _ in range(2):
+        with pytest.raises(
+            ValueError, match=r"must hold no checkpoint_4\S* that jaxdl did not make; .* another folder"
+        ):
+            Store(dl.Checkpoint(tmp_path))
     assert (tmp_path / file).read_text() == "mine"
 
 
@@ -235,6 +240,7 @@ import sys, jax, jax.numpy as jnp, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 import jaxdl as dl
 from jaxdl.train.checkpoint import Store
+from jaxdl.train.saved import host_copy
 
 def tree(devices, scale):
     mesh = Mesh(np.array(jax.devices()[:devices]), ("d",))
@@ -433,6 +439,12 @@ def test_errors(tmp_path, monkeypatch, arguments, message):
 def test_settings_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
         dl.Checkpoint("a", **arguments)
+
+
+def test_a_leaf_that_is_spread_over_processes_is_refused():
+    leaf = types.SimpleNamespace(is_fully_addressable=False, sharding="two hosts", dtype=np.float32)
+    with pytest.raises(ValueError, match=r"a/b must lie on devices of this process; got one spread .*, two hosts"):
+        host_copy("a/b", leaf)
 
 
 def test_a_best_that_is_no_column_is_an_error(tmp_path):

@@ -8,7 +8,6 @@ read as numbers. What is saved are whole arrays, so that they can be restored on
 import json
 import os
 import re
-import shutil
 import warnings
 from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +21,7 @@ from jaxdl.core import bad_value
 from jaxdl.core.checks import positive_int
 from jaxdl.core.extras import need
 from jaxdl.core.files import digest, digest_of_text
-from jaxdl.train.folder import free_place, open_folder, saved_numbers, unfinished
+from jaxdl.train.folder import clear_unfinished, free_place, open_folder, saved_numbers
 from jaxdl.train.saved import differing, filled, host_copy, named_leaves, stored_dtype
 
 FORMAT = 1
@@ -142,8 +141,7 @@ class Store:
         try:
             self.manager.save(number, args=items, metrics=None if best is None else {"best": best}, force=True)
         except Exception as error:
-            for left in unfinished(self.folder, number):  # a full disk has no room for it
-                shutil.rmtree(left, ignore_errors=True)
+            clear_unfinished(self.folder)  # a full disk has no room for it
             raise self._failed(error) from error
 
     def wait(self) -> None:
@@ -159,6 +157,7 @@ class Store:
         finally:
             self.beside.shutdown()
             self.manager.close()
+            clear_unfinished(self.folder)
             self.lock.close()
 
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:

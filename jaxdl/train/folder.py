@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from itertools import chain, count
 from pathlib import Path
 from typing import IO
@@ -28,16 +29,14 @@ def open_folder(folder: Path) -> IO[bytes]:
         raise bad_value("checkpoint", f"{folder} must be a folder", "a file")
     folder.mkdir(parents=True, exist_ok=True)
     known = (folder / LOCK).exists()
+    if not known:
+        _refuse_others(folder, known)  # before there is a lock, which would make the folder a run's
     lock = (folder / LOCK).open("ab")
     try:
         _take(lock, folder)
-        begun = unfinished(folder)
-        foreign = [entry for entry in _numbered(folder) if not _is_ours(entry, known)] + ([] if known else begun)
-        if foreign:
-            needs = f"{folder} must hold no {foreign[0].name} that jaxdl did not make"
-            raise bad_value("checkpoint", needs, str(foreign[0]), "Did you mean another folder?")
-        for left in begun:
-            shutil.rmtree(left)
+        if known:
+            _refuse_others(folder, known)
+            clear_unfinished(folder)
         if not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
     except BaseException:
@@ -55,12 +54,18 @@ def _take(lock: IO[bytes], folder: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         hint = "Did you mean another folder, or to end that run first?"
-        raise bad_value(
-            "checkpoint", f"{folder} must be the folder of one run", "another run at work in it", hint
-        ) from None
+        needs = f"{folder} must be the folder of one run"
+        raise bad_value("checkpoint", needs, "another run at work in it", hint) from None
     except OSError as error:
         if error.errno not in NO_LOCKS:  # some network file systems have none
             raise
+
+
+def _refuse_others(folder: Path, known: bool) -> None:
+    foreign = [entry for entry in _numbered(folder) if not _is_ours(entry, known)]
+    for entry in foreign if known else [*foreign, *unfinished(folder)]:
+        needs = f"{folder} must hold no {entry.name} that jaxdl did not make"
+        raise bad_value("checkpoint", needs, str(entry), "Did you mean another folder?")
 
 
 def _is_ours(entry: Path, known: bool) -> bool:
@@ -71,11 +76,20 @@ def _is_ours(entry: Path, known: bool) -> bool:
     return parts <= PARTS and (known or "position" in parts)
 
 
-def unfinished(folder: Path, number: int | None = None) -> list[Path]:
-    """What Orbax began to write, of one checkpoint or of all."""
-    which = r"\d+" if number is None else str(number)
-    name = re.compile(rf"checkpoint_{which}\.orbax-checkpoint-tmp(-\d+)?")
+def unfinished(folder: Path) -> list[Path]:
+    """What Orbax began to write."""
+    name = re.compile(r"checkpoint_\d+\.orbax-checkpoint-tmp(-\d+)?")
     return [entry for entry in folder.iterdir() if name.fullmatch(entry.name)]
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what Orbax began to write; where it failed, its own threads may still be at it for a moment."""
+    for left in unfinished(folder):
+        for _ in range(20):
+            shutil.rmtree(left, ignore_errors=True)
+            if not left.exists():
+                break
+            time.sleep(0.05)
 
 
 def _numbered(folder: Path) -> list[Path]:

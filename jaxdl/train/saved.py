@@ -23,7 +23,7 @@ def _is_key(leaf: Any) -> bool:
 
 def host_copy(path: str, leaf: Any) -> tuple[np.ndarray, str]:
     """A copy of the whole of a leaf on the host, from however many devices, and its dtype's name; a key as its data."""
-    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+    if not getattr(leaf, "is_fully_addressable", True):
         needs = f"{path} must lie on devices of this process"
         raise bad_value("checkpoint", needs, f"one spread over processes, {leaf.sharding}")
     return np.array(jax.random.key_data(leaf) if _is_key(leaf) else leaf), str(leaf.dtype)
