@@ -143,6 +143,10 @@ def test_a_read_only_folder_is_an_error_before_anything_is_trained(sound):
             run(checkpoint=folder, resume=True, callbacks=[lambda event: pytest.fail("it began")])
         with without_rights(), pytest.raises(PermissionError, match=r"a\.safetensors"):
             dl.interop.save_params(folder / "a.safetensors", {"a": BIG})
+        pathlib.Path(base).chmod(0o600)  # not even to be looked into
+        with without_rights(), pytest.raises(OSError, match=r"could not write to .*: Permission denied; there is none"):
+            run(checkpoint=folder, resume=True)
+        pathlib.Path(base).chmod(0o755)
         folder.chmod(0o755)
 
 

@@ -105,9 +105,7 @@ class Store:
 
     def _failed(self, error: Exception) -> OSError:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        if code := re.search(
-            r"os_error_code='(\d+)'", reason
-        ):  # the system's, within a page of the library's own words
+        if code := re.search(r"os_error_code='(\d+)'", reason):  # in a page of words of Orbax's own
             reason = os.strerror(int(code[1]))
         earlier = f"checkpoint_{self.numbers()[-1]} is sound" if self.numbers() else "there is none before it"
         return OSError(f"checkpoint: could not write to {self.folder}: {reason}; {earlier}")

@@ -93,7 +93,10 @@ def clear_unfinished(folder: Path) -> None:
 
 
 def _numbered(folder: Path) -> list[Path]:
-    entries = folder.iterdir() if folder.is_dir() else ()
+    try:
+        entries = list(folder.iterdir())
+    except OSError:  # None is there, or none that could be read.
+        return []
     return [entry for entry in entries if re.fullmatch(r"checkpoint_\d+", entry.name)]
 
 
