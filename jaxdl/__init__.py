@@ -35,8 +35,10 @@ from jaxdl.core import Sum as Sum
 from jaxdl.core import layer as layer
 from jaxdl.core import stateless as stateless
 from jaxdl.train import Checkpoint as Checkpoint
+from jaxdl.train import Stop as Stop
 from jaxdl.train import TrainState as TrainState
 from jaxdl.train import by_path as by_path
+from jaxdl.train import early_stopping as early_stopping
 from jaxdl.train import enable_compile_cache as enable_compile_cache
 from jaxdl.train import evaluate as evaluate
 from jaxdl.train import fit as fit

@@ -71,7 +71,7 @@ def stop_at(done):
     def callback(event):
         if event.kind == "program":
             seen[0] = event.step + (event.epoch - 1) * 7
-            event.stop = seen[0] >= done
+        return dl.Stop() if event.kind == "program" and seen[0] >= done else None
 
     return callback
 

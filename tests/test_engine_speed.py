@@ -82,7 +82,7 @@ def test_a_run_that_is_stopped_in_an_evaluation_resumes_to_the_same_bits(tmp_pat
     whole, expected = fit(validation=many)
 
     def stop(event):
-        event.stop = event.kind == "evaluation" and event.epoch == 2 and event.step == 2
+        return dl.Stop() if event.kind == "evaluation" and event.epoch == 2 and event.step == 2 else None
 
     _, history = fit(validation=many, callbacks=[stop], checkpoint=tmp_path)
     assert history["validation_loss"] == [expected["validation_loss"][0], None]
@@ -96,7 +96,7 @@ def test_a_stop_after_the_last_program_of_an_evaluation_lets_it_count(single_ste
     """Of a stream nobody knows that a program is the last one."""
 
     def stop(event):
-        event.stop = event.kind == "evaluation" and event.epoch == 1 and event.step == last
+        return dl.Stop() if event.kind == "evaluation" and event.epoch == 1 and event.step == last else None
 
     last = 10
     _, history = fit(validation=stream, callbacks=[stop])
@@ -166,7 +166,7 @@ def test_reading_ahead_ends_with_the_run():
         yield from itertools.cycle(stream(epoch, start))
 
     def stop(event):
-        event.stop = event.kind == "program"
+        return dl.Stop() if event.kind == "program" else None
 
     fit(endless, steps_per_epoch=1000, epochs=1, callbacks=[stop])
     assert not [thread for thread in threading.enumerate() if thread.name == "jaxdl-prefetch"]
@@ -206,7 +206,7 @@ def test_a_reader_that_is_blocked_is_left_behind_with_a_warning(monkeypatch):
         release.wait(10)
 
     def stop(event):
-        event.stop = event.kind == "program"
+        return dl.Stop() if event.kind == "program" else None
 
     monkeypatch.setattr(chunks, "CHUNK_STEPS", 1)
     with pytest.warns(UserWarning, match="the data are still being read: the thread is left behind"):

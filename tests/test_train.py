@@ -510,7 +510,7 @@ def test_callbacks_see_every_moment_and_can_stop():
         events.append((event.kind, event.epoch, event.step))
         if event.kind != "begin":
             assert jnp.isfinite(event.state.params["dense"]["kernel"]).all()
-        event.stop = event.kind == "epoch" and event.epoch == 2
+        return dl.Stop() if event.kind == "epoch" and event.epoch == 2 else None
 
     _, history = fit(epochs=5, callbacks=[watch])
     assert history["epoch"] == [1, 2]

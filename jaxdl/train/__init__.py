@@ -8,6 +8,7 @@ from jaxdl.train.evaluate import predict as predict
 from jaxdl.train.events import Callback as Callback
 from jaxdl.train.events import Event as Event
 from jaxdl.train.events import History as History
+from jaxdl.train.events import Stop as Stop
 from jaxdl.train.fit import fit as fit
 from jaxdl.train.partition import by_path as by_path
 from jaxdl.train.partition import freeze as freeze
@@ -17,3 +18,4 @@ from jaxdl.train.state import TrainState as TrainState
 from jaxdl.train.state import create_state as create_state
 from jaxdl.train.step import make_step as make_step
 from jaxdl.train.step import supervised as supervised
+from jaxdl.train.stopping import early_stopping as early_stopping

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,6 +189,23 @@ class Store:
             return filled(like, here, arrays), position
         if damaged:
             raise OSError(f"checkpoint: no sound checkpoint in {self.folder}: {'; '.join(damaged.values())}")
+        return None
+
+    def find(self, like: Any, wanted: Callable[[dict[str, Any]], bool]) -> Any:
+        """The newest checkpoint whose position is wanted, as a tree like ``like``; None where there is no sound one."""
+        self.wait()
+        here = _named(like)
+        for number in reversed(self.numbers()):
+            try:
+                position = self._read_position(number)
+                leaves = position.pop("leaves")
+                if wanted(position):
+                    _check_leaves(self.folder, number, leaves, here)
+                    return _filled(like, here, self._read_arrays(number, leaves))
+            except _OtherTreeError as error:
+                raise error.args[0] from None
+            except Exception as error:  # whatever a damaged file makes Orbax raise
+                warnings.warn(f"checkpoint: {self.folder}, checkpoint_{number}: {error}", stacklevel=2)
         return None
 
     def _set_aside(self, numbers: Collection[int]) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ from jaxdl.core.checks import check_seed, is_int, positive_int
 from jaxdl.train.checkpoint import Checkpoint
 from jaxdl.train.dispatch import Dispatcher
 from jaxdl.train.evaluate import Evaluation
-from jaxdl.train.events import Callback, Event, History, record
+from jaxdl.train.events import Callback, Event, History, Moments, Stop, nothing_saved, record
 from jaxdl.train.feed import Feed, Segment
 from jaxdl.train.interrupt import Interrupt, catch_interrupt
 from jaxdl.train.keeper import Keeper, Position
@@ -78,8 +79,8 @@ def run(
     ``checkpoint``: a folder, or a :class:`Checkpoint` that says how often and what is kept. ``resume``: go on from what
     is there; the data must be ones that can begin in the middle: a bare iterator cannot, and an iterable is read up to
     there, so it must give the same batches in the same order each time.
-    ``callbacks``: each is called with an :class:`Event`. ``progress``: a bar and a table on a terminal, else plain
-    lines.
+    ``callbacks``: each is called with an :class:`Event`, and returns None, or a :class:`Stop` to end the run.
+    ``progress``: a bar and a table on a terminal, else plain lines.
 
     **Returns** the train state, and the history: for each epoch ``epoch``, ``steps``, ``seconds`` (of training) and the
     metrics' means; an epoch that was cut short has None for what was not evaluated.
@@ -177,42 +178,38 @@ class _Engine:
         keeper: Keeper | None,
     ):
         self.state, self.feed, self.dispatcher = state, feed, dispatcher
-        self.listeners, self.interrupt, self.keeper = listeners, interrupt, keeper
+        self.moments, self.interrupt, self.keeper = Moments(listeners), interrupt, keeper
         self.history: History = {}
         self.position = Position(0)
-        self.stopped = False
 
     def drive(self, epochs: range, evaluate: Evaluate | None) -> tuple[Any, History]:
         self.position.epoch = epochs.start
         if self.keeper is not None and (found := self.keeper.restore(self.state)) is not None:
             self.state, self.position, self.history = found
-        event = Event("begin", self.position.epoch, epochs.stop, 0, self.feed.steps, {}, self.state, self.history)
-        self._tell(event)
+        here = self.position
+        saved = nothing_saved if self.keeper is None else partial(self.keeper.saved_epoch, self.state)
+        steps = here.steps, self.feed.steps
+        begin = Event("begin", here.epoch, epochs.stop, *steps, {}, self.state, self.history, saved=saved)
+        self.moments.begin(begin)
         with closing(self.feed.epochs(range(self.position.epoch, epochs.stop), self.position.steps)) as ahead:
             while self.position.epoch < epochs.stop and not self._done():
-                self._epoch(event, next(ahead), evaluate)
+                self._epoch(next(ahead), evaluate)
         if self.keeper is not None:
             self.keeper.save(self.state, self.position, self.history)
-        self._tell(event, kind="end", state=self.state, stop=self._done())
-        return self.state, self.history
+        if self.interrupt.pressed:
+            self.moments.stop = Stop(reason="SIGTERM" if self.interrupt.terminated else "Ctrl-C")
+        return self.moments.end(self.state), self.history
 
     def _done(self) -> bool:
-        return self.stopped or self.interrupt.pressed
+        return self.moments.stop is not None or self.interrupt.pressed
 
-    def _tell(self, event: Event, **changes: Any) -> None:
-        for name, value in changes.items():
-            setattr(event, name, value)
-        for listener in self.listeners:
-            listener(event)
-        self.stopped = self.stopped or event.stop
-
-    def _epoch(self, event: Event, segments: Iterator[Segment], evaluate: Evaluate | None) -> None:
+    def _epoch(self, segments: Iterator[Segment], evaluate: Evaluate | None) -> None:
         """One epoch from where it stands; it counts as done unless the run was stopped in the middle of it."""
         here, begun = self.position, time.perf_counter()
         for segment in segments:
             at = here.steps - segment.first
             while at < segment.steps and not self._done():
-                at += self._program(event, segment, at)
+                at += self._program(segment, at)
             if self._done():
                 break
         if not here.steps:
@@ -221,7 +218,7 @@ class _Engine:
         seconds = time.perf_counter() - begun
         whole = not self._done()
         if evaluate is not None and whole:
-            found = self._evaluated(event, evaluate)
+            found = self._evaluated(evaluate)
             whole = found is not None
             row |= {f"validation_{name}": value for name, value in (found or {}).items()}
         row["seconds"] = seconds
@@ -230,23 +227,24 @@ class _Engine:
         record(self.history, row)
         if whole:
             self.position = here.next_epoch()
-        self._tell(event, kind="epoch", step=here.steps, steps=self.feed.steps, metrics=row, state=self.state)
+        told = {"step": here.steps, "steps": self.feed.steps, "metrics": row, "state": self.state}
+        self.moments.tell(kind="epoch", whole=whole, **told)
         if self.keeper is not None and whole:
             self.keeper.epoch_done(self.state, self.position, self.history)
 
-    def _evaluated(self, event: Event, evaluate: Evaluate) -> dict[str, Any] | None:
+    def _evaluated(self, evaluate: Evaluate) -> dict[str, Any] | None:
         """What the evaluation comes to; None if the run was stopped in the middle of it."""
         if not isinstance(evaluate, Evaluation):
             return evaluate(self.state)
         programs = evaluate.programs(self.state)
         for done in programs:
-            self._tell(event, kind="evaluation", step=done, steps=evaluate.feed.steps)
+            self.moments.tell(kind="evaluation", step=done, steps=evaluate.feed.steps)
             # Of a stream nobody knows that this was the last one before it is asked for another.
             if self._done() and done != evaluate.feed.steps and next(programs, None) is not None:
                 return None
         return evaluate.met
 
-    def _program(self, event: Event, segment: Segment, at: int) -> int:
+    def _program(self, segment: Segment, at: int) -> int:
         """The segment's next steps as one program; how many they were."""
         here = self.position
         most = segment.steps - at if self.keeper is None else self.keeper.most(here.done)
@@ -254,7 +252,7 @@ class _Engine:
         here.steps, here.done = here.steps + count, here.done + count
         here.metrics = means(here.totals)
         told = {"epoch": here.epoch + 1, "step": here.steps, "steps": self.feed.steps, "metrics": here.metrics}
-        self._tell(event, kind="program", state=self.state, **told)
+        self.moments.tell(kind="program", state=self.state, **told)
         if self.keeper is not None:
             self.keeper.program_done(self.state, here, self.history)
         return count

@@ -1,22 +1,59 @@
-"""What a callback is told."""
+"""What a callback is told, and how it ends a run."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+import jax
+
+from jaxdl.core import bad_type, bad_value
 
 History = dict[str, list[Any]]
 """For each name a value an epoch: a float, an int, None, or a NumPy array where a metric has several figures."""
 
 
-@dataclass
+@dataclass(frozen=True)
+class Stop:
+    """What a callback returns to end the run there.
+
+    **Fields** ``state``: what the run then returns instead of the state that it reached, such as the best one. At the
+    ``"end"`` it counts as well; of several callbacks the last one has it. A checkpoint keeps what was reached, so that
+    ``resume=True`` goes on from there. ``reason``: a few words for whoever watches.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxdl as dl
+        >>> def enough(event):
+        ...     if event.kind == "epoch" and event.metrics["seen"] > 0.9:
+        ...         return dl.Stop(reason="seen enough")
+        >>> def step(state, batch):
+        ...     return state, {"seen": batch.mean()}
+        >>> _, history = dl.run(
+        ...     step, jnp.zeros(()), jnp.ones((8, 2)), epochs=3, batch_size=4, callbacks=[enough], progress=False
+        ... )
+        >>> history["epoch"]
+        [1]
+    """
+
+    state: Any = None
+    reason: str = ""
+
+
+def nothing_saved(epoch: int) -> None:
+    """No checkpoint holds any epoch."""
+
+
+@dataclass(frozen=True)
 class Event:
-    """A moment of a run, for callbacks; they may set ``stop`` to end the run there.
+    """A moment of a run, for callbacks; one that returns a :class:`Stop` ends the run there.
 
     **Fields** ``kind``: ``"begin"`` (of the run), ``"program"`` (some steps are done), ``"evaluation"`` (some steps of
-    ``fit``'s validation are), ``"epoch"`` (one is done and evaluated), ``"end"``; ``epoch`` from 1 to ``epochs``;
-    ``step`` steps done in this epoch (or evaluation), of ``steps`` (None where unknown); ``metrics`` of the epoch so
-    far, or of the whole epoch with its evaluation; ``state``: the train state, valid during the callback only, since
-    the next program takes its memory; ``history`` up to here; ``stop`` at the end: whether the run was cut short.
+    ``fit``'s validation are), ``"epoch"`` (one is done and evaluated), ``"end"``; ``epoch`` from 1 to ``epochs``, at
+    the beginning the number of those that were done before; ``step`` steps done in this epoch (or evaluation), of
+    ``steps`` (None where unknown); ``metrics`` of the epoch so far, or of the whole epoch with its evaluation;
+    ``state``: the train state, valid during the callback only, since the next program takes its memory; at the end
+    what the run returns; ``history`` up to here; ``whole``: False for an epoch that was cut short, whose metrics are
+    those of its steps so far; ``stop``: at the end, what cut the run short, None where nothing did; ``saved(epoch)``
+    reads the train state at the end of an earlier epoch from the run's checkpoints, None where none holds it.
     """
 
     kind: Literal["begin", "program", "evaluation", "epoch", "end"]
@@ -27,10 +64,57 @@ class Event:
     metrics: dict[str, Any]
     state: Any
     history: History
-    stop: bool = field(default=False)
+    whole: bool = True
+    stop: Stop | None = None
+    saved: Callable[[int], Any] = field(default=nothing_saved, repr=False)
 
 
-Callback = Callable[[Event], None]
+Callback = Callable[[Event], Stop | None]
+
+
+def check_answer(answer: Any, state: Any) -> None:
+    """Raise for what a callback returned that is no :class:`Stop`, or one with another tree than the train state."""
+    if not isinstance(answer, Stop):
+        hint = "Did you mean return dl.Stop()?" if answer is True else ""
+        raise bad_type("run(callbacks=…)", "a callback must return None or dl.Stop(…)", repr(answer), hint)
+    found, expected = jax.tree.structure(answer.state), jax.tree.structure(state)
+    if answer.state is not None and found != expected:
+        needs = f"the state of a callback's dl.Stop must be like the train state, {expected}"
+        raise bad_value("run(callbacks=…)", needs, str(found))
+
+
+class Moments:
+    """The moments of one run, told to each callback in turn; ``stop`` is the answer that ends the run."""
+
+    event: Event
+
+    def __init__(self, callbacks: Sequence[Callback]):
+        self.callbacks = callbacks
+        self.stop: Stop | None = None
+        self.result: Any = None
+
+    def begin(self, event: Event) -> None:
+        self.event = event
+        self.tell()
+
+    def tell(self, **changes: Any) -> None:
+        """Tell what changed since the moment before."""
+        self.event = replace(self.event, **changes)
+        for callback in self.callbacks:
+            answer = callback(self.event)
+            if answer is None:
+                continue
+            check_answer(answer, self.event.state)
+            self.stop = self.stop or answer
+            if answer.state is not None:
+                self.result = answer.state
+                if self.event.kind == "end":
+                    self.event = replace(self.event, state=answer.state)
+
+    def end(self, state: Any) -> Any:
+        """Tell the end; gives the state that the run returns."""
+        self.tell(kind="end", state=state if self.result is None else self.result, stop=self.stop)
+        return self.event.state
 
 
 def record(history: History, row: dict[str, Any]) -> None:

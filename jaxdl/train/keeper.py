@@ -76,6 +76,10 @@ class Keeper:
         self.saved = position.number
         return state, position, history
 
+    def saved_epoch(self, like: Any, epoch: int) -> Any:
+        """The state at the end of an epoch (from 1), where a checkpoint holds it; None where none does."""
+        return self.store.find(like, lambda saved: saved["epoch"] == epoch and saved["steps"] == 0)
+
     def most(self, done: int) -> int:
         """How many steps the next program may have, so that it ends where a save is due."""
         every = self.settings.every_steps

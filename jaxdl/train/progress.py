@@ -35,6 +35,7 @@ class Progress:
         self.done = 0
         self.since = 0.0
         self.header = ""
+        self.names: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -94,24 +95,29 @@ class Progress:
         self.done += event.step
         self.since = time.perf_counter()
         every = -(-event.epochs // MOST_ROWS)
-        if event.epoch % every and event.epoch != event.epochs:
+        if event.epoch % every and event.epoch != event.epochs and event.whole:
             return
-        shown = {name: value for name, value in scalars(event.metrics).items() if name not in ("epoch", "steps")}
+        columns = event.metrics if event.whole else dict.fromkeys(self.names) | event.metrics
+        shown = {name: value for name, value in scalars(columns).items() if name not in ("epoch", "steps")}
         cells = [f"{event.epoch}/{event.epochs}", *map(number_text, shown.values())]
         names = ["epoch", *shown]
+        self.names = names if event.whole else self.names
         widths = [max(len(name), 9) for name in names]
         header = "  ".join(name.rjust(width) for name, width in zip(names, widths, strict=True))
         if header != self.header:
             self.header = header
             self._line(header, bold=True)
-        self._line("  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)))
+        row = "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+        of = f" of {event.steps}" if event.steps else ""
+        self._line(row if event.whole else f"{row}  after {event.step}{of} steps")
 
     def _end(self, event: Event) -> None:
         self.__exit__()
-        if event.stop:
+        if event.stop is not None:
             seconds = time.perf_counter() - self.begun
-            reached = f"epoch {event.epoch} of {event.epochs} after {seconds:.1f} s"
-            print(f"stopped in {reached}; what is reached is returned", flush=True)
+            text = f"stopped in epoch {event.epoch} of {event.epochs} after {seconds:.1f} s"
+            text += f": {event.stop.reason}" if event.stop.reason else ""
+            print(text if event.stop.state is not None else f"{text}; what is reached is returned", flush=True)
 
     def _line(self, text: str, bold: bool = False) -> None:
         if self.bar is None:

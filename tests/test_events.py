@@ -1,0 +1,290 @@
+"""Callbacks: what they are told, how they end a run, and early stopping."""
+
+import os
+import re
+import signal
+from functools import partial
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import jaxdl as dl
+from jaxdl.train.stopping import standing
+
+DATA = np.arange(6.0, dtype=np.float32)
+
+
+def step(state, batch):
+    return {"done": state["done"] + 1}, {"seen": batch.sum()}
+
+
+run = partial(dl.run, step, {"done": jnp.int32(0)}, DATA, batch_size=2, progress=False)
+
+
+def following(values, epochs=None, **arguments):
+    """A run whose epochs are measured to be these values; the state counts the steps, three an epoch."""
+    values = iter(values) if not callable(values) else values
+    evaluate = values if callable(values) else lambda state: {"value": next(values)}
+    return run(epochs=epochs or 9, evaluate=evaluate, **arguments)
+
+
+# Stop
+
+
+@pytest.mark.parametrize("kind", ["begin", "program", "evaluation", "epoch"])
+def test_a_callback_ends_the_run_by_what_it_returns(kind):
+    model = dl.layers.dense(1)
+    data = {"x": np.ones((6, 2), np.float32), "y": np.ones((6, 1), np.float32)}
+    ends = []
+
+    def listen(event):
+        if event.kind == "end":
+            ends.append(event)
+        return dl.Stop(reason="enough") if event.kind == kind else None
+
+    import optax
+
+    state, history = dl.fit(
+        model, data, loss=dl.losses.mean_squared_error, optimizer=optax.sgd(0.1), epochs=3, batch_size=2,
+        validation=data, callbacks=[listen], progress=False,
+    )  # fmt: skip
+    assert len(history.get("epoch", [])) == (kind != "begin")
+    assert [end.stop for end in ends] == [dl.Stop(reason="enough")]
+    assert ends[0].state is state
+
+
+def test_the_end_says_whether_the_run_was_cut_short():
+    ends = []
+
+    def listen(event):
+        if event.kind == "end":
+            ends.append(event.stop)
+        if event.kind == "epoch" and press:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    press = False
+    run(epochs=2, callbacks=[listen])
+    press = True
+    run(epochs=2, callbacks=[listen])
+    assert ends == [None, dl.Stop(reason="Ctrl-C")]
+
+
+def test_a_stop_with_a_state_has_the_run_return_it_and_the_checkpoint_keep_what_was_reached(tmp_path):
+    other = {"done": jnp.int32(-1)}
+
+    def stop(event):
+        return dl.Stop(other) if event.kind == "epoch" and event.epoch == 2 else None
+
+    state, history = run(epochs=5, callbacks=[stop], checkpoint=tmp_path)
+    assert int(state["done"]) == -1
+    assert history["epoch"] == [1, 2]
+    state, history = run(epochs=5, checkpoint=tmp_path, resume=True)
+    assert int(state["done"]) == 15
+    assert history["epoch"] == [1, 2, 3, 4, 5]
+
+
+def test_at_the_end_the_last_callback_with_a_state_has_it_and_later_ones_see_it():
+    seen = []
+
+    def give(number):
+        return lambda event: dl.Stop({"done": jnp.int32(number)}) if event.kind == "end" else None
+
+    def look(event):
+        if event.kind == "end":
+            seen.append((int(event.state["done"]), event.stop))
+
+    state, history = run(epochs=2, callbacks=[give(7), look, give(8), look])
+    assert seen == [(7, None), (8, None)]
+    assert int(state["done"]) == 8
+    assert history["epoch"] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "message"),
+    [
+        (True, TypeError, r"a callback must return None or dl.Stop(…); got True. Did you mean return dl.Stop()?"),
+        ("stop", TypeError, r"a callback must return None or dl.Stop(…); got 'stop'"),
+        (dl.Stop(jnp.zeros(3)), ValueError, r"the state of a callback's dl.Stop must be like the train state, "),
+    ],
+)
+def test_other_answers_are_errors(answer, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        run(epochs=1, callbacks=[lambda event: answer])
+
+
+def test_an_event_is_read_only_and_stays_as_it_was():
+    events = []
+    run(epochs=2, callbacks=[events.append])
+    assert [event.kind for event in events[:2]] == ["begin", "program"]
+    assert [event.epoch for event in events if event.kind == "epoch"] == [1, 2]
+    with pytest.raises(AttributeError, match="cannot assign to field 'stop'"):
+        events[0].stop = True
+
+
+def test_an_epoch_that_was_cut_short_says_so(capsys):
+    def stop(event):
+        if event.kind == "program" and event.epoch == 2 and event.step == 2:
+            return dl.Stop(reason="enough")
+        return None
+
+    events = []
+    data = lambda epoch, start: ([DATA[:2], DATA[:2], DATA[:2]][i] for i in range(start, 3))  # noqa: E731
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxdl.train.pace.Pace.steps", lambda pace, most: 1)
+        evaluate = lambda state: {"figure": 0.5}  # noqa: E731
+        _, history = dl.run(
+            step, {"done": jnp.int32(0)}, data, steps_per_epoch=3, epochs=4, evaluate=evaluate,
+            callbacks=[stop, events.append],
+        )  # fmt: skip
+    assert [event.whole for event in events if event.kind == "epoch"] == [True, False]
+    assert history["validation_figure"] == [0.5, None]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["epoch", "seen", "validation_figure", "seconds"]
+    assert lines[2].split()[:3] == ["2/4", "1.0000", "–"]
+    assert lines[2].endswith("after 2 of 3 steps")
+    assert re.fullmatch(r"stopped in epoch 2 of 4 after \d+\.\d s: enough; what is reached is returned", lines[3])
+
+
+# Early stopping
+
+
+FALLING = [5.0, 3.0, 4.0, 2.0, 2.5, 2.25, 2.125, 9.0, 9.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "arguments", "epochs", "best"),
+    [
+        (FALLING, {"patience": 2}, 6, 4),
+        (FALLING, {"patience": 9}, 9, 4),
+        ([-value for value in FALLING], {"patience": 2, "mode": "max"}, 6, 4),
+        (FALLING, {"patience": 2, "min_change": 2.5}, 3, 2),
+        (FALLING, {"patience": 2, "restore": False}, 6, 6),
+        ([1.0, 1.0, 1.0, 1.0], {"patience": 3}, 4, 4),
+        ([1.0, float("nan"), None, 1.0], {"patience": 2}, 3, 1),
+        ([float("nan")] * 3, {"patience": 2}, 2, 2),
+    ],
+)
+def test_it_stops_after_its_patience_and_gives_the_best_back(values, arguments, epochs, best):
+    state, history = following(values, len(values), callbacks=[dl.early_stopping("validation_value", **arguments)])
+    assert history["epoch"] == list(range(1, epochs + 1))
+    assert int(state["done"]) == 3 * best
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.floats(-4, 4), st.integers(-2, 2).map(float)), max_size=12),
+    st.floats(0, 1),
+)
+@settings(deadline=None, max_examples=60)
+def test_standing_is_what_a_plain_reading_says(column, min_change):
+    best, idle = standing(column, min_change)
+    known = [(value, index) for index, value in enumerate(column) if value is not None]
+    least = min((value for value, _ in known), default=None)
+    assert best == max((index for value, index in known if value == least), default=None)
+    # The last gain: found by dropping what is no gain, from the front.
+    gains = []
+    for value, index in known:
+        if not gains or value < column[gains[-1]] - min_change:
+            gains.append(index)
+    assert idle == len(column) - 1 - (gains[-1] if gains else -1)
+
+
+def test_ctrl_c_gives_the_best_back_as_well():
+    def press(event):
+        if event.kind == "epoch" and event.epoch == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    state, history = following(FALLING, callbacks=[dl.early_stopping("validation_value", patience=5), press])
+    assert len(history["epoch"]) == 6
+    assert int(state["done"]) == 12
+
+
+def test_an_epoch_that_was_cut_short_is_never_the_best():
+    def stop(event):
+        return dl.Stop() if event.kind == "program" and event.epoch == 3 else None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxdl.train.pace.Pace.steps", lambda pace, most: 1)
+        state, history = run(epochs=5, shuffle=False, callbacks=[dl.early_stopping("seen"), stop])
+    assert history["seen"][2] < history["seen"][1]
+    assert int(state["done"]) == 6
+
+
+def measured(state):
+    """The evaluation as a function of the state, so that a resumed run measures the same."""
+    return {"value": FALLING[int(state["done"]) // 3 - 1]}
+
+
+@pytest.mark.parametrize("cut", [1, 3, 4, 5, 6, 8])
+@pytest.mark.parametrize("patience", [2, 9])
+def test_a_resumed_run_stops_where_the_whole_one_does_with_the_same_state(tmp_path, cut, patience):
+    stopping = partial(dl.early_stopping, "validation_value", patience=patience)
+    expected_state, expected = following(measured, callbacks=[stopping()])
+    checkpoint = dl.Checkpoint(tmp_path, keep=1, best="validation_value", mode="min")
+
+    def stop(event):
+        return dl.Stop() if event.kind == "epoch" and event.epoch == cut else None
+
+    following(measured, callbacks=[stopping(), stop], checkpoint=checkpoint)
+    for _ in range(2):  # what is finished stays as it is
+        state, history = following(measured, callbacks=[stopping()], checkpoint=checkpoint, resume=True)
+        assert int(state["done"]) == int(expected_state["done"]) == 12
+        assert history["epoch"] == expected["epoch"]
+        assert history["validation_value"] == expected["validation_value"]
+
+
+def test_a_best_state_that_no_checkpoint_holds_is_told(tmp_path):
+    def stop(event):
+        return dl.Stop() if event.kind == "epoch" and event.epoch == 5 else None
+
+    checkpoint = dl.Checkpoint(tmp_path, keep=1)
+    following(measured, callbacks=[stop], checkpoint=checkpoint)
+    stopping = dl.early_stopping("validation_value", patience=4)
+    message = r"no checkpoint holds epoch 4, the best so far.*Did you mean Checkpoint\(…, best='validation_value', mode"
+    with pytest.warns(UserWarning, match=message):
+        state, history = following(measured, callbacks=[stopping], checkpoint=checkpoint, resume=True)
+    assert len(history["epoch"]) == 8
+    assert int(state["done"]) == 24
+
+
+def test_the_copy_is_one_of_its_own():
+    kept = []
+    stopping = dl.early_stopping("validation_value", patience=9)
+
+    def look(event):
+        if event.kind == "program" and stopping.best is not None:
+            kept.append(int(stopping.best["done"]))
+
+    following(FALLING, callbacks=[stopping, look])
+    assert kept == [3, 6, 6, 12, 12, 12, 12, 12]
+    assert stopping.best is None, "the memory is given back"
+    assert repr(stopping).startswith("EarlyStopping(column='validation_value', patience=9, mode='min'")
+
+
+def test_one_callback_serves_run_after_run():
+    stopping = dl.early_stopping("validation_value", patience=2)
+    for _ in range(2):
+        state, _ = following(FALLING, callbacks=[stopping])
+        assert int(state["done"]) == 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"column": "validation_los"}, "column must be one of the history, ['epoch', 'steps', 'seen', "
+                                       "'validation_value', 'seconds']; got 'validation_los'"),
+        ({"patience": 0}, "patience must be a positive int; got 0"),
+        ({"mode": "least"}, "mode must be \"min\" or \"max\"; got 'least'"),
+        ({"min_change": -1.0}, "early_stopping: min_change must be"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_of_early_stopping_are_named(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        following(FALLING, callbacks=[dl.early_stopping(**{"column": "validation_value"} | arguments)])
+
+
+def test_a_column_of_arrays_is_no_column_to_stop_by():
+    with pytest.raises(ValueError, match="validation_value must be one figure an epoch"):
+        following([np.ones(3)], callbacks=[dl.early_stopping("validation_value")])
