@@ -38,15 +38,19 @@ from jaxdl.train import Checkpoint as Checkpoint
 from jaxdl.train import Stop as Stop
 from jaxdl.train import TrainState as TrainState
 from jaxdl.train import by_path as by_path
+from jaxdl.train import configure as configure
 from jaxdl.train import early_stopping as early_stopping
 from jaxdl.train import enable_compile_cache as enable_compile_cache
 from jaxdl.train import evaluate as evaluate
+from jaxdl.train import find_learning_rate as find_learning_rate
 from jaxdl.train import fit as fit
 from jaxdl.train import freeze as freeze
+from jaxdl.train import history_file as history_file
 from jaxdl.train import make_step as make_step
 from jaxdl.train import predict as predict
 from jaxdl.train import run as run
 from jaxdl.train import supervised as supervised
+from jaxdl.train import tensorboard as tensorboard
 
 if TYPE_CHECKING:
     from jaxdl import inspect as inspect

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxdl as dl
-from jaxdl.train.stopping import standing
+from jaxdl.train.events import standing
 
 DATA = np.arange(6.0, dtype=np.float32)
 

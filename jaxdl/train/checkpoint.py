@@ -9,7 +9,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,45 +63,46 @@ class Checkpoint:
             raise bad_value("Checkpoint", 'mode must be "max" or "min"', repr(self.mode))
 
 
+@dataclass
+class Kept:
+    """Which checkpoints stay, as Orbax asks for it: the latest, and the number ``best``."""
+
+    latest: int
+    best: int | None = None
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        numbers = [checkpoint.step for checkpoint in checkpoints]
+        stay = {*sorted(numbers)[-self.latest :], self.best}
+        return [number in stay for number in numbers]
+
+
 class Store:
     """The checkpoints in a folder. ``save`` copies and returns; a thread writes. Its errors come with the next call."""
 
     def __init__(self, settings: Checkpoint):
         ocp = need("orbax.checkpoint", "checkpoint", extra="checkpoint")
         self.args = ocp.args
+        self.kept = Kept(settings.keep)
         self.folder = Path(settings.folder).absolute()
         try:
             self.lock = open_folder(self.folder)
         except OSError as error:
             raise self._failed(error) from error
         try:
-            self.manager = self._manager(ocp, settings)
+            self.manager = self._manager(ocp)
         except OSError as error:
             self.lock.close()
             raise self._failed(error) from error
         self.beside = ThreadPoolExecutor(1)
         self.writing: Future[None] | None = None
 
-    def _manager(self, ocp: Any, settings: Checkpoint) -> Any:
-        managers = ocp.checkpoint_managers
-        kept = [managers.LatestN(settings.keep)]
-        if settings.best is not None:
-            kept.append(
-                managers.BestN(
-                    get_metric_fn=lambda metrics: metrics["best"],
-                    n=1,
-                    reverse=settings.mode == "min",
-                    keep_checkpoints_without_metrics=False,
-                )
-            )
-        return ocp.CheckpointManager(
-            self.folder,
-            options=ocp.CheckpointManagerOptions(
-                step_prefix="checkpoint",
-                enable_async_checkpointing=False,  # the thread below is what does not keep the training waiting
-                preservation_policy=managers.AnyPreservationPolicy(kept),
-            ),
+    def _manager(self, ocp: Any) -> Any:
+        options = ocp.CheckpointManagerOptions(
+            step_prefix="checkpoint",
+            enable_async_checkpointing=False,  # the thread below is what does not keep the training waiting
+            preservation_policy=self.kept,
         )
+        return ocp.CheckpointManager(self.folder, options=options)
 
     def _failed(self, error: Exception) -> OSError:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -119,13 +120,13 @@ class Store:
         """Whether the last save is still being written."""
         return self.writing is not None and not self.writing.done()
 
-    def save(self, number: int, tree: Any, position: dict[str, Any], best: float | None = None) -> None:
-        """Copy the tree, and have it written beside; waits for the save before."""
+    def save(self, number: int, tree: Any, position: dict[str, Any], best: int | None = None) -> None:
+        """Copy the tree, and have it written beside; waits for the save before. ``best``: which one stays as well."""
         self.wait()
         leaves = {path: host_copy(path, leaf) for path, leaf in named_leaves(tree).items()}
         self.writing = self.beside.submit(self._write, number, leaves, position, best)
 
-    def _write(self, number: int, leaves: dict[str, tuple[np.ndarray, str]], position: Any, best: float | None) -> None:
+    def _write(self, number: int, leaves: dict[str, tuple[np.ndarray, str]], position: Any, best: int | None) -> None:
         described = {
             path: {"shape": list(array.shape), "dtype": kind, "digest": digest(array)}
             for path, (array, kind) in leaves.items()
@@ -137,7 +138,8 @@ class Store:
             position=self.args.JsonSave({"format": FORMAT, "text": text, "digest": digest_of_text(text)}),
         )
         try:
-            self.manager.save(number, args=items, metrics=None if best is None else {"best": best}, force=True)
+            self.kept.best = best
+            self.manager.save(number, args=items, force=True)
         except Exception as error:
             clear_unfinished(self.folder)  # a full disk has no room for it
             raise self._failed(error) from error
@@ -191,22 +193,17 @@ class Store:
             raise OSError(f"checkpoint: no sound checkpoint in {self.folder}: {'; '.join(damaged.values())}")
         return None
 
-    def find(self, like: Any, wanted: Callable[[dict[str, Any]], bool]) -> Any:
-        """The newest checkpoint whose position is wanted, as a tree like ``like``; None where there is no sound one."""
+    def read(self, number: int, like: Any) -> Any:
+        """The state of one checkpoint, as a tree like ``like``; None where it is not there, or not sound."""
         self.wait()
-        here = _named(like)
-        for number in reversed(self.numbers()):
-            try:
-                position = self._read_position(number)
-                leaves = position.pop("leaves")
-                if wanted(position):
-                    _check_leaves(self.folder, number, leaves, here)
-                    return _filled(like, here, self._read_arrays(number, leaves))
-            except _OtherTreeError as error:
-                raise error.args[0] from None
-            except Exception as error:  # whatever a damaged file makes Orbax raise
-                warnings.warn(f"checkpoint: {self.folder}, checkpoint_{number}: {error}", stacklevel=2)
-        return None
+        if number not in self.numbers():
+            return None
+        try:
+            leaves = self._read_position(number)["leaves"]
+            return _filled(like, _named(like), self._read_arrays(number, leaves))
+        except Exception as error:  # whatever a damaged file makes Orbax raise
+            warnings.warn(f"checkpoint: {self.folder}, checkpoint_{number}: {error}", stacklevel=2)
+            return None
 
     def _set_aside(self, numbers: Collection[int]) -> None:
         for number in numbers:

@@ -187,7 +187,7 @@ class _Engine:
         if self.keeper is not None and (found := self.keeper.restore(self.state)) is not None:
             self.state, self.position, self.history = found
         here = self.position
-        saved = nothing_saved if self.keeper is None else partial(self.keeper.saved_epoch, self.state)
+        saved = nothing_saved if self.keeper is None else partial(self.keeper.saved_epoch, self.state, self.history)
         steps = here.steps, self.feed.steps
         begin = Event("begin", here.epoch, epochs.stop, *steps, {}, self.state, self.history, saved=saved)
         self.moments.begin(begin)

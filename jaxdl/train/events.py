@@ -1,5 +1,6 @@
 """What a callback is told, and how it ends a run."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -122,3 +123,23 @@ def record(history: History, row: dict[str, Any]) -> None:
     earlier = len(next(iter(history.values()), []))
     for name in dict.fromkeys([*history, *row]):
         history.setdefault(name, [None] * earlier).append(row.get(name))
+
+
+def standing(
+    column: Sequence[float | None], min_change: float = 0.0, mode: Literal["min", "max"] = "min"
+) -> tuple[int | None, int]:
+    """Which value is the best (the last of equals; None where there is none), and how many came since the last gain.
+
+    >>> standing([3.0, 1.0, 0.9, 0.95], min_change=0.5)
+    (2, 2)
+    """
+    sign = 1 if mode == "min" else -1
+    best, least, gain, reference = None, math.inf, -1, math.inf
+    for index, value in enumerate(column):
+        if value is None or math.isnan(value):
+            continue
+        if sign * value <= least:
+            best, least = index, sign * value
+        if sign * value < reference - min_change:
+            gain, reference = index, sign * value
+    return best, len(column) - 1 - gain

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxdl.core import bad_value, describe
 from jaxdl.train.checkpoint import Checkpoint, Store
-from jaxdl.train.events import History
+from jaxdl.train.events import History, standing
 from jaxdl.train.feed import Feed
 from jaxdl.train.program import Totals
 
@@ -76,9 +76,9 @@ class Keeper:
         self.saved = position.number
         return state, position, history
 
-    def saved_epoch(self, like: Any, epoch: int) -> Any:
-        """The state at the end of an epoch (from 1), where a checkpoint holds it; None where none does."""
-        return self.store.find(like, lambda saved: saved["epoch"] == epoch and saved["steps"] == 0)
+    def saved_epoch(self, like: Any, history: History, epoch: int) -> Any:
+        """The state at the end of an epoch of the history, where a checkpoint holds it; None where none does."""
+        return self.store.read(_number(history, history["epoch"].index(epoch)), like)
 
     def most(self, done: int) -> int:
         """How many steps the next program may have, so that it ends where a save is due."""
@@ -100,9 +100,9 @@ class Keeper:
             return
         if name not in history:
             raise bad_value("Checkpoint", f"best must be a column of the history, {list(history)}", repr(name))
-        self.save(state, position, history, best=history[name][-1])
+        self.save(state, position, history)
 
-    def save(self, state: Any, position: Position, history: History, best: float | None = None) -> None:
+    def save(self, state: Any, position: Position, history: History) -> None:
         """Save what is reached, unless it is saved already."""
         if position.number == self.saved:
             return
@@ -116,7 +116,20 @@ class Keeper:
             "history": {name: list(map(_to_plain, column)) for name, column in history.items()},
             "totals": None if position.totals is None else _packed(position.totals),
         }
-        self.store.save(position.number, state, plain, best)
+        self.store.save(position.number, state, plain, self._best(history))
+
+    def _best(self, history: History) -> int | None:
+        """The number of the checkpoint of the best epoch; that of an earlier run is known from the history alone."""
+        if self.settings.best not in history:
+            return None
+        index, _ = standing(history[self.settings.best], mode=self.settings.mode)
+        return None if index is None else _number(history, index)
+
+
+def _number(history: History, index: int) -> int:
+    """The number of a position (see :class:`Position`) at the end of the history's epoch of this index."""
+    done: int = sum(history["steps"][: index + 1]) + history["epoch"][index]
+    return done
 
 
 def _packed(totals: Totals) -> list[Any]:

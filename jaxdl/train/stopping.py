@@ -1,8 +1,6 @@
 """Early stopping: the end of a run that gains nothing more, and the best state back."""
 
-import math
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,7 +8,7 @@ import numpy as np
 
 from jaxdl.core import bad_value
 from jaxdl.core.checks import not_negative, positive_int
-from jaxdl.train.events import Event, History, Stop
+from jaxdl.train.events import Event, History, Stop, standing
 from jaxdl.train.state import owned
 
 
@@ -75,7 +73,7 @@ class EarlyStopping:
         column = history[self.column]
         if any(np.ndim(value) for value in column[-1:]):
             raise bad_value("early_stopping", f"{self.column} must be one figure an epoch", column[-1])
-        best, idle = standing(column if self.mode == "min" else _negated(column), self.min_change)
+        best, idle = standing(column, self.min_change, self.mode)
         return None if best is None else history["epoch"][best], idle
 
 
@@ -122,24 +120,3 @@ def early_stopping(
     if mode not in ("min", "max"):
         raise bad_value("early_stopping", 'mode must be "min" or "max"', repr(mode))
     return EarlyStopping(column, patience, mode, min_change, restore)
-
-
-def _negated(column: Sequence[float | None]) -> list[float | None]:
-    return [None if value is None else -value for value in column]
-
-
-def standing(column: Sequence[float | None], min_change: float) -> tuple[int | None, int]:
-    """Which value is the least (the last of equals, None where there is none), and how many came since the last gain.
-
-    >>> standing([3.0, 1.0, 0.9, 0.95], min_change=0.5)
-    (2, 2)
-    """
-    best, least, gain, reference = None, math.inf, -1, math.inf
-    for index, value in enumerate(column):
-        if value is None or math.isnan(value):
-            continue
-        if value <= least:
-            best, least = index, value
-        if value < reference - min_change:
-            gain, reference = index, value
-    return best, len(column) - 1 - gain
