@@ -32,7 +32,13 @@ def test_the_page_is_what_the_command_writes():
     assert (ROOT / "docs" / "migration.md").read_text() == page, "python -m jaxdl.interop.migration > docs/migration.md"
 
 
-@pytest.mark.parametrize("room", ROOMS)
+def test_the_rows_around_the_training_name_public_things():
+    names = [row.name for row in migration.rows("train")]
+    assert len(set(names)) == len(names)
+    assert not [name for name in names if not hasattr(dl.train, name)]
+
+
+@pytest.mark.parametrize("room", [*ROOMS, "train"])
 def test_every_row_says_what_differs_in_a_table_of_six_columns(room):
     for row in migration.rows(room):
         assert row.differs

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxdl.core import bad_value
 from jaxdl.core.extras import need
+from jaxdl.train.rates import Rates
 
 INK, GRID = "#333333", "#dddddd"
 
@@ -62,6 +63,35 @@ def _curve(axes: Any, epochs: Sequence[int], values: Sequence[float | None], lab
     heights = np.array([np.nan if value is None else value for value in values], float)
     marker = "o" if len(heights) <= 40 else ""
     axes.plot(epochs, heights, marker=marker, markersize=3, linewidth=1.6, label=label, color=color)
+
+
+def plot_rates(found: Rates, path: str | os.PathLike[str] | None = None) -> Any:
+    """The loss over the learning rate, raw and smoothed, with the suggested rate marked.
+
+    **Args** ``found``: as :func:`jaxdl.find_learning_rate` returns it; ``path``: where to save a picture, if anywhere.
+
+    Example:
+        >>> from jaxdl.train import Rates
+        >>> rates, losses = np.array([0.01, 0.1, 1.0]), np.array([2.0, 1.0, 3.0])
+        >>> plot_rates(Rates(rates, losses, losses, suggestion=0.1)).axes[0].get_xscale()
+        'log'
+    """
+    figure = _figure("plot_rates", figsize=(5.6, 3.6))
+    axes = figure.subplots()
+    axes.plot(found.rates, found.losses, color="#b8cfe0", linewidth=1, label="loss of a batch")
+    axes.plot(found.rates, found.smoothed, color="#1f77b4", linewidth=1.8, label="smoothed")
+    if found.suggestion is not None:
+        axes.axvline(found.suggestion, color="#d95f02", linewidth=1.4, label=f"suggestion {found.suggestion:.2g}")
+    axes.set_xscale("log")
+    low, high = found.smoothed.min(), found.smoothed[0]
+    margin = 0.1 * max(high - low, 1e-12)
+    axes.set_ylim(min(low, found.losses[found.losses <= high].min(initial=low)) - margin, high + 5 * margin)
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("loss")
+    axes.grid(color=GRID, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return saved(figure, path)
 
 
 def plot_confusion(

@@ -4,6 +4,7 @@ import os
 
 import jax
 
+from jaxdl.core import bad_type
 from jaxdl.core.checks import fraction, positive_int
 
 CALL = "configure"
@@ -35,7 +36,7 @@ def configure(
         >>> configure()                                        # nothing to settle
         >>> jax.devices()[0].platform                          # JAX starts
         'cpu'
-        >>> configure(threads=10**6)
+        >>> configure(threads=10**6)                           # doctest: +ELLIPSIS
         Traceback (most recent call last):
         RuntimeError: configure: must be called before JAX first computes; got threads=1000000 after that. ...
     """
@@ -45,6 +46,8 @@ def configure(
     if preallocate is not None:
         wanted |= _memory(preallocate)
     if deterministic is not None:
+        if not isinstance(deterministic, bool):
+            raise bad_type(CALL, "deterministic must be True or False", str(deterministic))
         wanted["XLA_FLAGS"] = _flags(deterministic)
     changes = {name: value for name, value in wanted.items() if os.environ.get(name) != value}
     if changes and backend_started():

@@ -44,7 +44,7 @@ def write_history(history: Mapping[str, Sequence[Any]], path: str | os.PathLike[
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part:
         lines = [csv_line(columns)] if path.suffix == ".csv" and columns else []
-        part.write_text("".join([*lines, *(written(row, columns) for row in rows)]), newline="")
+        part.write_text("".join([*lines, *(written(row, columns) for row in rows)]), newline="", encoding="utf-8")
 
 
 def read_history(path: str | os.PathLike[str]) -> History:
@@ -63,7 +63,8 @@ def read_history(path: str | os.PathLike[str]) -> History:
     """
     path = Path(path)
     _written("read_history", path)
-    text = path.read_text(newline="")
+    with path.open(newline="", encoding="utf-8") as file:
+        text = file.read()
     text = text[: text.rfind("\n") + 1]
     history: History = {}
     try:
@@ -157,7 +158,7 @@ class HistoryFile:
         if set(event.metrics) - set(self.columns):
             self._write(event.history)
             return
-        with self.path.open("a", newline="") as file:
+        with self.path.open("a", newline="", encoding="utf-8") as file:
             file.write(_written("history_file", self.path)(event.metrics, self.columns))
 
     def _write(self, history: History) -> None:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from jaxdl.interop.migration.figures import LOSSES, METRICS, PENALTIES
 from jaxdl.interop.migration.layers import COMBINATORS, LAYERS
+from jaxdl.interop.migration.training import TRAINING
 
 TABLES = {
     "layers": LAYERS,
@@ -11,6 +12,7 @@ TABLES = {
     "losses": LOSSES,
     "metrics": METRICS,
     "penalties": PENALTIES,
+    "train": TRAINING,
 }
 """The text of each room's rows."""
 
@@ -61,7 +63,7 @@ default. Losses give values, one for each example or element, and are never redu
 `Ragged(x, lengths)`, not masks.
 
 Names of Keras are under `keras`, of PyTorch under `torch`, of Flax under `flax.linen` and of Equinox under `equinox`,
-but for those that begin with `jax` or `optax`.
+but for those that begin with `jax`, `optax` or `lightning`.
 """
 
 TITLES = {
@@ -70,6 +72,7 @@ TITLES = {
     "losses": "Losses (`jaxdl.losses`)",
     "metrics": "Metrics (`jaxdl.metrics`)",
     "penalties": "Penalties (`jaxdl.penalties`)",
+    "train": "Around the training (`jaxdl.train`)",
 }
 
 
