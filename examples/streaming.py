@@ -33,7 +33,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dataset", choices=["digits", "mnist"], default="digits")
     parser.add_argument("--epochs", type=int, default=40, help="at most; it stops when the held-out loss gains nothing")
     parser.add_argument("--patience", type=int, default=5, help="epochs in a row that may gain nothing")
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument(
         "--out", type=Path, default=Path("runs/streaming"), help="folder for data, checkpoints, history"
     )

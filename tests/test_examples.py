@@ -69,17 +69,17 @@ def test_resume_is_killed_and_comes_to_the_same_bits(tmp_path):
 
 
 def test_streaming_goes_on_where_it_was_stopped_and_gives_the_best_back(tmp_path):
-    words = ["--out", tmp_path, "--patience", 2, "--batch-size", 128]
-    text = run("streaming.py", "--epochs", 2, *words)
-    assert "with the state of epoch 2 of 2" in text
-    text = run("streaming.py", "--epochs", 4, *words)
+    words = ["--out", tmp_path, "--patience", 2]
+    text = run("streaming.py", "--epochs", 3, *words)
+    assert "with the state of epoch 3 of 3" in text
+    text = run("streaming.py", "--epochs", 6, *words)
     last = text.strip().splitlines()[-1]
     assert last.startswith("test accuracy ")
     assert float(last.split()[2]) >= 85
     history = [json.loads(line) for line in (tmp_path / "digits_history.jsonl").read_text().splitlines()]
-    assert [row["epoch"] for row in history] == [1, 2, 3, 4]
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5, 6]
     losses = [row["validation_loss"] for row in history]
-    assert last.endswith(f"with the state of epoch {1 + losses.index(min(losses))} of 4")
+    assert last.endswith(f"with the state of epoch {1 + losses.index(min(losses))} of 6")
     with Image.open(tmp_path / "digits_curves.png") as picture:
         assert min(picture.size) > 200
     assert len((ROOT / "examples" / "streaming.py").read_text().splitlines()) <= 120

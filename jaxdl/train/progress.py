@@ -1,4 +1,4 @@
-"""What a run shows: a live bar and a table of epochs on a terminal, plain lines elsewhere."""
+"""What a run shows: live bars (of the run and of its epoch) and a table on a terminal, plain lines elsewhere."""
 
 import time
 from typing import Any, Self
@@ -30,7 +30,8 @@ class Progress:
 
     def __init__(self) -> None:
         self.bar: Any = None
-        self.task: Any = None
+        self.run: Any = None
+        self.part: Any = None
         self.begun = 0.0
         self.done = 0
         self.since = 0.0
@@ -60,7 +61,7 @@ class Progress:
         self.bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
-            TextColumn("{task.completed:.0f}/{task.fields[total_text]}"),
+            TextColumn("{task.fields[count]}"),
             TextColumn("{task.fields[told]}", style="cyan"),
             TimeRemainingColumn(compact=True),
             TextColumn("left"),
@@ -69,7 +70,8 @@ class Progress:
             expand=True,
         )
         total = event.steps * (event.epochs - event.epoch) if event.steps else None
-        self.task = self.bar.add_task("compiling", total=total, total_text="?", told="")
+        self.run = self.bar.add_task("compiling", total=total, count="", told="")
+        self.part = self.bar.add_task("", total=event.steps, count="", told="", visible=False)
         self.bar.start()
 
     def _program(self, event: Event) -> None:
@@ -78,18 +80,21 @@ class Progress:
         now = time.perf_counter()
         rate = event.step / max(now - self.since, 1e-9)
         told = " ".join(f"{name} {number_text(value)}" for name, value in scalars(event.metrics).items())
-        self.bar.update(
-            self.task,
-            description=f"epoch {event.epoch}/{event.epochs}",
-            completed=self.done + event.step,
-            total_text=str(int(self.bar.tasks[0].total)) if self.bar.tasks[0].total else "?",
-            told=f"{told}  {rate:.0f} steps/s",
-        )
+        self.bar.update(self.run, description=f"epoch {event.epoch}/{event.epochs}", completed=self.done + event.step)
+        self._show("  training", event, f"{told}  {rate:.0f} steps/s")
 
     def _evaluation(self, event: Event) -> None:
         if self.bar is not None:
-            of = f"/{event.steps}" if event.steps else ""
-            self.bar.update(self.task, description=f"epoch {event.epoch}/{event.epochs} evaluating {event.step}{of}")
+            self._show("  evaluating", event, "")
+
+    def _show(self, name: str, event: Event, told: str) -> None:
+        """The second bar: how far this epoch's training, or its evaluation, has come."""
+        if event.step < self.bar.tasks[self.part].completed:
+            self.bar.reset(self.part)
+        self.bar.tasks[self.part].total = event.steps  # update() takes None for no change
+        count = f"{event.step}/{event.steps}" if event.steps else str(event.step)
+        shown = {"description": name, "completed": event.step, "count": count, "told": told}
+        self.bar.update(self.part, visible=True, **shown)
 
     def _epoch(self, event: Event) -> None:
         self.done += event.step

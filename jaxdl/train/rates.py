@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -85,7 +85,7 @@ def find_learning_rate(
     if train_state is None:
         begin = create_state(model, made, transformed(transform, feed.example())["x"], seed=seed)
     else:
-        begin = train_state.replace(step=jnp.zeros((), jnp.int32), opt_state=made.init(train_state.params))
+        begin = replace(train_state, step=jnp.zeros((), jnp.int32), opt_state=made.init(train_state.params))
     watch_targets(feed, loss_fn, begin, transform)
     carry, _ = drive(
         Trial(make_step(loss_fn, made)),
