@@ -1,18 +1,23 @@
 """Callbacks: what they are told, how they end a run, and early stopping."""
 
+import io
 import os
 import re
 import signal
+from dataclasses import replace
 from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 import jaxdl as dl
-from jaxdl.train.events import standing
+from jaxdl.train.events import Event, standing
+from jaxdl.train.progress import Progress
 
 DATA = np.arange(6.0, dtype=np.float32)
 
@@ -44,8 +49,6 @@ def test_a_callback_ends_the_run_by_what_it_returns(kind):
         if event.kind == "end":
             ends.append(event)
         return dl.Stop(reason="enough") if event.kind == kind else None
-
-    import optax
 
     state, history = dl.fit(
         model, data, loss=dl.losses.mean_squared_error, optimizer=optax.sgd(0.1), epochs=3, batch_size=2,
@@ -146,6 +149,29 @@ def test_an_epoch_that_was_cut_short_says_so(capsys):
     assert lines[2].split()[:3] == ["2/4", "1.0000", "–"]
     assert lines[2].endswith("after 2 of 3 steps")
     assert re.fullmatch(r"stopped in epoch 2 of 4 after \d+\.\d s: enough; what is reached is returned", lines[3])
+
+
+def test_a_terminal_shows_a_bar_of_the_run_and_one_of_its_epoch(monkeypatch):
+    shown = io.StringIO()
+    monkeypatch.setattr("rich.console.Console", partial(Console, file=shown, force_terminal=True, width=100))
+    event = Event("begin", 1, 3, 0, 4, {}, None, {})
+    with Progress() as progress:
+
+        def bars(**changes):
+            progress(replace(event, **changes))
+            return [(task.description, task.completed, task.total, task.fields["count"]) for task in progress.bar.tasks]
+
+        assert bars()[0] == ("compiling", 0, 8, "")
+        run, part = bars(kind="program", epoch=2, step=3, metrics={"loss": 0.5})
+        assert run == ("epoch 2/3", 3, 8, "")
+        assert part == ("  training", 3, 4, "3/4")
+        assert progress.bar.tasks[1].fields["told"].startswith("loss 0.5000  ")
+        assert bars(kind="evaluation", epoch=2, step=1, steps=None)[1] == ("  evaluating", 1, None, "1")
+        bars(kind="epoch", epoch=2, step=4, metrics={"epoch": 2, "steps": 4, "loss": 0.25})
+        assert bars(kind="program", epoch=3, step=1)[:2] == [("epoch 3/3", 5, 8, ""), ("  training", 1, 4, "1/4")]
+        bars(kind="end", epoch=3)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.getvalue())
+    assert re.search(r"epoch +loss(.|\n)*2/3 +0\.2500", text)
 
 
 # Early stopping

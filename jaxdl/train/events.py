@@ -78,9 +78,11 @@ def check_answer(answer: Any, state: Any) -> None:
     if not isinstance(answer, Stop):
         hint = "Did you mean return dl.Stop()?" if answer is True else ""
         raise bad_type("run(callbacks=…)", "a callback must return None or dl.Stop(…)", repr(answer), hint)
-    if answer.state is not None and jax.tree.structure(answer.state) != jax.tree.structure(state):
-        needs = f"the state of a callback's dl.Stop must be like the train state, {jax.tree.structure(state)}"
-        raise bad_value("run(callbacks=…)", needs, str(jax.tree.structure(answer.state)))
+    found: Any = jax.tree.structure(answer.state)
+    expected: Any = jax.tree.structure(state)
+    if answer.state is not None and found != expected:
+        needs = f"the state of a callback's dl.Stop must be like the train state, {expected}"
+        raise bad_value("run(callbacks=…)", needs, str(found))
 
 
 class Moments:

@@ -21,8 +21,8 @@ from jaxdl.train.step import Metrics, Step, Transform, make_step, supervised
 
 CALL = "find_learning_rate"
 LEAST_STEPS = 20
-WIDTH = 0.02
-"""Of the bell that smooths the losses, as a share of the steps."""
+BEGINNING = 0.1
+"""The share of the steps whose losses stand for what the loss was."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ def find_learning_rate(
 ) -> Rates:
     """Train for some steps while the learning rate grows from ``lowest`` to ``highest`` (Smith's range test).
 
-    The rate grows by the same factor each step; it ends early when the loss is not finite or twice what it was. The
-    suggestion is the rate at which the smoothed loss falls most steeply against the rate's logarithm, before its least
-    value: the rule of fast.ai and Lightning, a rate well below where training breaks. It is a place to begin, and noisy
-    as the losses are: look at :func:`jaxdl.inspect.plot_rates`.
+    The rate grows by the same factor each step; it ends early when the loss is not finite, or twice what it was at most
+    in the beginning. The suggestion is the rate at which the smoothed loss falls most steeply against the rate's
+    logarithm, before its least value: the rule of fast.ai and Lightning, a rate well below where training breaks. It is
+    a place to begin, and as noisy as the losses are: look at :func:`jaxdl.inspect.plot_rates`.
 
     **Args** ``data``, ``loss``, ``batch_size``, ``transform``, ``penalty``, ``seed``: as in :func:`jaxdl.fit`; what is
     trained here is thrown away. ``optimizer``: what makes one from a rate, such as ``optax.adam`` or
@@ -100,7 +100,7 @@ def find_learning_rate(
     losses = _met(carry)
     if not len(losses):
         raise bad_value(CALL, "the loss must be finite at the lowest rate", "nan or inf in the first step")
-    smooth = smoothed(losses, WIDTH * steps)
+    smooth = smoothed(losses, _width(steps))
     rates = np.geomspace(lowest, highest, steps)[: len(losses)]
     return Rates(rates, losses, smooth, steepest(rates, smooth))
 
@@ -132,8 +132,14 @@ def _end(event: Event) -> Stop | None:
     done = int(event.state["train"].step)
     if len(losses) < min(done, steps) or done >= steps:
         return Stop()
-    smooth = smoothed(losses, WIDTH * steps)
-    return Stop() if smooth[-1] > smooth[0] + abs(smooth[0]) else None
+    beginning = int(BEGINNING * steps) + 1
+    least_hope = losses[:beginning].max() + abs(losses[:beginning].max())
+    return Stop() if done > beginning and smoothed(losses, _width(steps))[-1] > least_hope else None
+
+
+def _width(steps: int) -> float:
+    """That of the bell which smooths the losses."""
+    return max(2.0, 0.03 * steps)
 
 
 def smoothed(losses: np.ndarray, width: float) -> np.ndarray:
@@ -153,10 +159,11 @@ def steepest(rates: np.ndarray, smooth: np.ndarray) -> float | None:
     >>> steepest(np.array([0.1, 1.0, 10.0, 100.0]), np.array([5.0, 4.5, 1.0, 3.0]))
     1.0
     """
-    if len(smooth) < 2:
+    fallen = smooth[0] - smooth.min()
+    if fallen <= 1e-9 * abs(smooth[0]):  # what rounding makes of a loss that stays
         return None
     slope = np.gradient(smooth)[: int(smooth.argmin()) + 1]
-    return float(rates[slope.argmin()]) if slope.min() < 0 else None
+    return float(rates[slope.argmin()])
 
 
 def _check(optimizer: Any, lowest: float, highest: float, steps: int) -> None:
