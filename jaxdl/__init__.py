@@ -36,6 +36,7 @@ from jaxdl.core import layer as layer
 from jaxdl.core import stateless as stateless
 from jaxdl.train import Checkpoint as Checkpoint
 from jaxdl.train import Stop as Stop
+from jaxdl.train import NonfiniteError as NonfiniteError
 from jaxdl.train import TrainState as TrainState
 from jaxdl.train import by_path as by_path
 from jaxdl.train import configure as configure
@@ -67,3 +68,10 @@ def __getattr__(name: str) -> Any:
     if name == "devices":
         return importlib.import_module("jaxdl.inspect").devices
     raise AttributeError(f"module 'jaxdl' has no attribute {name!r}")
+
+
+def _locate_nonfinite(*args: Any, **arguments: Any) -> Any:
+    return importlib.import_module("jaxdl.inspect").locate_nonfinite(*args, **arguments)
+
+
+train.guard.locate_with(_locate_nonfinite)

@@ -42,12 +42,12 @@ def bare(what: Task, transform: Any = None, rounds: int = 1) -> Timed:
     order = jnp.asarray(epoch_order(steps * what.batch, seed=0, epoch=0).reshape(steps, what.batch))
     key, where = jax.random.key(np.uint32(0)), np.array([0, steps, 0, 0], np.int32)
     start = jax.tree.map(functools.partial(jnp.array, copy=True), what.state)
-    held = [start, zero_totals(what.step, transform, start, arrays, order, key)]
+    held: list[Any] = [start, zero_totals(what.step, transform, None, start, arrays, order, key)]
 
     def timed() -> float:
         begun = time.perf_counter()
         for _ in range(rounds):
-            held[:] = train_program(what.step, transform, *held, arrays, order, key, where)
+            held[:] = train_program(what.step, transform, None, *held, arrays, order, key, where)[:2]
             jax.block_until_ready(held[1])
         return 1e3 * (time.perf_counter() - begun) / (steps * rounds)
 

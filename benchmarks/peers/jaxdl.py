@@ -17,7 +17,7 @@ from benchmarks.machine import cpu_count
 from benchmarks.peers.jaxdl_models import ARRANGED, MODELS
 from benchmarks.peers.precision import at_precision
 from benchmarks.workloads import SEED, Autoencoder, Workload
-from jaxdl.train.program import means, train_program, zero_totals
+from jaxdl.train.program import kept_program, means, zero_totals
 
 
 class DiscardedTerminal(io.TextIOBase):
@@ -71,16 +71,16 @@ class Session:
 
     def arguments(self) -> tuple[Any, ...]:
         """What the engine hands to its program in epoch 0, but for where to start and stop."""
-        state = jax.tree.map(functools.partial(jnp.array, copy=True), self.start)  # It will be donated.
         arrays = (self.data, jnp.asarray(self.workload.order(0)), jax.random.key(np.uint32(SEED)))
-        return self.step, None, state, zero_totals(self.step, None, state, *arrays), *arrays
+        fixed = self.step, None, "raise"
+        return *fixed, self.start, zero_totals(*fixed, self.start, *arrays), *arrays
 
     def losses(self, steps: int) -> list[float]:
-        step, transform, state, totals, *rest = self.arguments()
+        step, transform, guard, state, totals, *rest = self.arguments()
         losses = []
         for i in range(steps):
             fresh = jax.tree.map(jnp.zeros_like, totals)
-            state, totals = train_program(step, transform, state, fresh, *rest, where(i, i + 1))
+            state, totals, _ = kept_program(step, transform, guard, state, fresh, *rest, where(i, i + 1))
             losses.append(means(totals)["loss"])
         return losses
 
@@ -119,4 +119,4 @@ class Session:
     def program(self) -> str | None:
         if self.workload.task == "predict":
             return None
-        return train_program.lower(*self.arguments(), where(0, 1)).compile().as_text()
+        return kept_program.lower(*self.arguments(), where(0, 1)).compile().as_text()

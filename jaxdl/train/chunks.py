@@ -80,6 +80,9 @@ class ChunkFeed(Feed):
     def example(self) -> Any:
         return self.spec
 
+    def examples(self, epoch: int, step: int) -> np.ndarray:
+        return self.plan.examples_of(epoch, step)
+
     def watch(self, check: Check) -> None:
         self.checks.append(check)
 

@@ -9,10 +9,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdl.core import describe, specs
+from jaxdl.core import bad_value, describe, specs
 from jaxdl.train.feed import Feed, Segment
+from jaxdl.train.guard import Begun, are_finite, is_finite_loss, stopped
+from jaxdl.train.memory import told_what_fills_it
 from jaxdl.train.pace import Pace
-from jaxdl.train.program import StepFn, Totals, evaluation_program, trace_count, train_program, zero_totals, zeros_like
+from jaxdl.train.program import (
+    OnNonfinite,
+    StepFn,
+    Totals,
+    evaluation_program,
+    kept_program,
+    trace_count,
+    train_program,
+    zero_totals,
+    zeros_like,
+)
 from jaxdl.train.step import Transform
 
 
@@ -21,7 +33,7 @@ class Dispatcher:
 
     **Args** ``call``: whom a warning names. ``key``: of a run's transforms; None in evaluation, where nothing is
     augmented and the state stays as it is. ``beside``: where the program of a smaller last batch is compiled while the
-    first epoch runs.
+    first epoch runs. ``guard``: what is done about a loss that is not finite.
     """
 
     def __init__(
@@ -33,9 +45,11 @@ class Dispatcher:
         *,
         key: jax.Array | None = None,
         beside: ThreadPoolExecutor | None = None,
+        guard: OnNonfinite = None,
     ):
         self.call, self.step, self.transform, self.feed = call, step, transform, feed
-        self.key, self.beside = key, beside
+        self.key, self.beside, self.guard = key, beside, guard
+        self.finite: np.ndarray | None = None
         self.paces: dict[Any, Pace] = {}
         self.tail: Future[Any] | None = None
         self.zero: Totals | None = None
@@ -56,26 +70,57 @@ class Dispatcher:
             self.paces[shapes] = Pace()
         pace = self.paces[shapes]
         count = pace.steps(min(segment.steps - at, most))
+        before = Begun(state, totals, segment, epoch, at)
         begun = time.perf_counter()
-        state, totals = self._call(state, totals, segment, epoch, at, at + count)
+        state, totals, reached = self._call(state, totals, segment, epoch, at, at + count)
         pace.measured(count, time.perf_counter() - begun)
+        if self.guard == "raise" and "loss" in totals:
+            self._check(before, state, totals, reached)
         return state, totals, count
+
+    def _check(self, before: Begun, state: Any, totals: Totals, reached: int) -> None:
+        """Raise when a step of the program came to something that is not finite; else let go of what it began with."""
+        if not is_finite_loss(before.totals):
+            needs = "the losses of the epoch that is gone on with must be finite"
+            hint = "Did you mean an earlier checkpoint, or on_nonfinite=None, as it was saved with?"
+            raise bad_value(self.call, needs, "a sum of them that is not", hint)
+        if self.finite is None:
+            self.finite = are_finite(before.state)
+        now = are_finite(state)
+        if not is_finite_loss(totals) or (self.finite & ~now).any():
+
+            def replay(state: Any, totals: Totals, start: int, stop: int) -> Any:
+                return self._call(state, totals, before.segment, before.epoch, start, stop)
+
+            setting = self.call, self.step, self.transform, self.key
+            raise stopped(*setting, before, self.finite, reached, replay, self.feed.examples)
+        self.finite = now
+        release(before.state, state)
 
     def _zero(self, state: Any, segment: Segment) -> Totals:
         if self.zero is not None:
             return zeros_like(self.zero)
-        totals = zero_totals(self.step, self.transform, state, segment.data, segment.order, self.key)
+        arguments = state, segment.data, segment.order, self.key
+        totals = zero_totals(self.step, self.transform, self.guard, *arguments)
         self.zero = specs(totals)
         return totals
 
-    def _call(self, state: Any, totals: Totals, segment: Segment, epoch: int, start: int, stop: int) -> Any:
+    def _call(
+        self, state: Any, totals: Totals, segment: Segment, epoch: int, start: int, stop: int
+    ) -> tuple[Any, Totals, int]:
         where = np.array([start, stop, segment.first, epoch], np.int32)
-        arguments = self.step, self.transform, state, totals, segment.data, segment.order
-        if self.key is None:
-            totals = evaluation_program(*arguments, where)
-        else:
-            state, totals = train_program(*arguments, self.key, where)
-        return state, jax.block_until_ready(totals)
+        data, reached = (segment.data, segment.order), stop
+        with told_what_fills_it(self.call, state, segment, self.guard == "raise"):
+            if self.key is None:
+                totals = evaluation_program(self.step, self.transform, state, totals, *data, where)
+            else:
+                fixed = self.step, self.transform, self.guard
+                state, totals, reached = self._program(*fixed, state, totals, *data, self.key, where)
+            return state, jax.block_until_ready(totals), int(reached)
+
+    @property
+    def _program(self) -> Any:
+        return kept_program if self.guard == "raise" else train_program
 
     def _prepared(self, state: Any, totals: Totals, segment: Segment) -> Any:
         """Have the program for a segment's shapes compiled, by running none of its steps."""
@@ -83,7 +128,10 @@ class Dispatcher:
             self.tail.result()
             self.tail = None
         before = trace_count()
-        state, totals = self._call(state, totals, segment, 0, 0, 0)
+        start = state
+        state, totals, _ = self._call(state, totals, segment, 0, 0, 0)
+        if self.guard == "raise":
+            release(start, state)
         if trace_count() > before and len(self.paces) >= self.feed.kinds:
             earlier = ", ".join(str(order[0][1]) for order, *_ in self.paces)
             warnings.warn(
@@ -95,6 +143,14 @@ class Dispatcher:
         if self.beside is not None and not self.paces and (tail := self.feed.tail()) is not None:
             arguments = (*specs((state, totals, *tail, self.key)), jax.ShapeDtypeStruct((4,), jnp.int32))
             # Traced here, where the caller's settings (float64, say) hold: they are a thread's own.
-            lowered = train_program.lower(self.step, self.transform, *arguments)
+            lowered = self._program.lower(self.step, self.transform, self.guard, *arguments)
             self.tail = self.beside.submit(lowered.compile)
         return state, totals
+
+
+def release(old: Any, new: Any) -> None:
+    """Let go of the memory of a state, whoever holds it, now that there is a newer one: as if it had been donated."""
+    kept = set(map(id, jax.tree.leaves(new)))
+    for leaf in jax.tree.leaves(old):
+        if id(leaf) not in kept:
+            leaf.delete()

@@ -22,7 +22,8 @@ from jaxdl.train.events import Callback, Event, History, Moments, Stop, nothing_
 from jaxdl.train.feed import Feed, Segment
 from jaxdl.train.interrupt import Interrupt, catch_interrupt
 from jaxdl.train.keeper import Keeper, Position
-from jaxdl.train.program import StepFn, means
+from jaxdl.train.guard import NonfiniteError, check_guard
+from jaxdl.train.program import OnNonfinite, StepFn, means
 from jaxdl.train.progress import Progress
 from jaxdl.train.sources import open_feed
 from jaxdl.train.state import owned
@@ -50,6 +51,7 @@ def run(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     resume: bool = False,
     consume: bool = False,
+    on_nonfinite: OnNonfinite = "raise",
 ) -> tuple[Any, History]:
     """Drive a step over epochs of data: ``step(train_state, batch) -> (train_state, metrics)``.
 
@@ -119,6 +121,7 @@ def run(
         checkpoint=checkpoint,
         resume=resume,
         consume=consume,
+        on_nonfinite=on_nonfinite,
     )
 
 
@@ -137,6 +140,7 @@ def drive(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     resume: bool = False,
     consume: bool = False,
+    on_nonfinite: OnNonfinite = "raise",
 ) -> tuple[Any, History]:
     """What :func:`run` does, once its data are a feed."""
     positive_int("run", "epochs", epochs)
@@ -156,7 +160,8 @@ def drive(
         if progress:
             listeners.append(stack.enter_context(Progress()))
         key = jax.random.key(np.uint32(check_seed("run", seed)))
-        dispatcher = Dispatcher("run", step, transform, feed, key=key, beside=beside)
+        guard = check_guard(on_nonfinite)
+        dispatcher = Dispatcher("run", step, transform, feed, key=key, beside=beside, guard=guard)
         engine = _Engine(owned(train_state, consume), feed, dispatcher, listeners, interrupt, keeper)
         result = engine.drive(range(first_epoch, first_epoch + epochs), evaluate)
     if interrupt.terminated:
@@ -248,7 +253,12 @@ class _Engine:
         """The segment's next steps as one program; how many they were."""
         here = self.position
         most = segment.steps - at if self.keeper is None else self.keeper.most(here.done)
-        self.state, here.totals, count = self.dispatcher.advance(self.state, here.totals, segment, here.epoch, at, most)
+        try:
+            advanced = self.dispatcher.advance(self.state, here.totals, segment, here.epoch, at, most)
+        except NonfiniteError as error:
+            error.history = self.history
+            raise
+        self.state, here.totals, count = advanced
         here.steps, here.done = here.steps + count, here.done + count
         here.metrics = means(here.totals)
         told = {"epoch": here.epoch + 1, "step": here.steps, "steps": self.feed.steps, "metrics": here.metrics}

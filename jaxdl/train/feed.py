@@ -79,6 +79,10 @@ class Feed(ABC):
         """The data and the spec of the order of a smaller last batch, where they are known before they are met."""
         return None
 
+    def examples(self, epoch: int, step: int) -> np.ndarray | None:
+        """Which of the data's examples a step takes; None where they have no numbers."""
+        return None
+
 
 def check_finite(call: str, data: Any, rows: np.ndarray | None = None) -> None:
     """Raise when a floating leaf of ``data``, on the host, holds a nan or an inf, or a ragged one impossible lengths.
@@ -138,6 +142,12 @@ class Plan(NamedTuple):
         whole = self.full * self.batch_size
         return order[:whole].reshape(self.full, self.batch_size), order[whole : whole + self.tail]
 
+    def examples_of(self, epoch: int, step: int) -> np.ndarray:
+        """The indices of one batch."""
+        rows, tail = self.rows(epoch)
+        found: np.ndarray = rows[step] if step < len(rows) else tail
+        return found
+
 
 class ResidentFeed(Feed):
     """Data that stay on the device: only the order of an epoch goes there."""
@@ -148,6 +158,9 @@ class ResidentFeed(Feed):
 
     def example(self) -> Any:
         return batch_spec(self.host, self.plan.batch_size)
+
+    def examples(self, epoch: int, step: int) -> np.ndarray:
+        return self.plan.examples_of(epoch, step)
 
     def watch(self, check: Check) -> None:
         check(self.host)

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from jaxdl.core.sums import Finish
 from jaxdl.train.step import Transform
 
 StepFn = Callable[[Any, Any], tuple[Any, Any]]
+OnNonfinite = Literal["raise", "skip"] | None
 
 
 @struct.dataclass
@@ -53,11 +54,13 @@ def _batch(transform: Transform | None, data: Any, order: jax.Array, key: Any, w
     return transform(batch, None if key is None else jax.random.fold_in(jax.random.fold_in(key, epoch), first + i))
 
 
-def zero_totals(step: StepFn, transform: Transform | None, carry: Any, data: Any, order: Any, key: Any) -> Totals:
+def zero_totals(
+    step: StepFn, transform: Transform | None, guard: OnNonfinite, carry: Any, data: Any, order: Any, key: Any
+) -> Totals:
     """The totals that an epoch begins with, of the metrics that the step will give. It traces, so once a run."""
     where, i = jax.ShapeDtypeStruct((4,), jnp.int32), jax.ShapeDtypeStruct((), jnp.int32)
     batch = jax.eval_shape(functools.partial(_batch, transform), data, order, key, where, i)
-    _, metrics = jax.eval_shape(_checked_step(step), carry, batch)
+    _, metrics = jax.eval_shape(lambda *args: _one_step(step, guard, _begin(guard, args[0]), args[1]), carry, batch)
     return zeros_like({name: (metric, metric) for name, metric in metrics.items()})
 
 
@@ -78,30 +81,83 @@ def _plus(total: tuple[Flat, Flat], value: Flat) -> tuple[Flat, Flat]:
     return Flat(new, value.shape, value.finish), Flat(low, value.shape, value.finish)
 
 
+Guarded = tuple[Any, Any]
+"""What goes from step to step and, with the guard ``"skip"``, which of its leaves are finite; else None."""
+
+
+def _begin(guard: OnNonfinite, carry: Any) -> Guarded:
+    return carry, finite_leaves(carry) if guard == "skip" else None
+
+
+def finite_leaves(tree: Any) -> jax.Array:
+    """For each leaf whether all its entries are finite; what is not floating is."""
+    leaves = jax.tree.leaves(tree)
+    found = [jnp.isfinite(leaf).all() if is_inexact(leaf) else jnp.bool_(True) for leaf in leaves]
+    return jnp.stack(found) if found else jnp.ones(0, bool)
+
+
+def is_inexact(leaf: Any) -> bool:
+    return bool(jnp.issubdtype(leaf.dtype, jnp.inexact))
+
+
+def _counted(total: Any, weight: Any) -> Any:
+    """How often something was: the ``finish`` of a count."""
+    return total
+
+
+def _one_step(step: StepFn, guard: OnNonfinite, now: Guarded, batch: Any) -> tuple[Guarded, dict[str, Flat]]:
+    """One step; with ``"skip"`` the state as it was, and metrics of no weight, where a step came to no finite one.
+
+    What was not finite before may stay so, such as a best loss of inf.
+    """
+    carry, metrics = _checked_step(step)(now[0], batch)
+    if guard != "skip":
+        return (carry, None), metrics
+    if "loss" not in metrics or "skipped" in metrics:
+        needs = 'on_nonfinite="skip" needs a step with a metric named loss, and none named skipped'
+        raise bad_value("step", needs, sorted(metrics))
+    finite = finite_leaves(carry)
+    good = jnp.isfinite(metrics["loss"].numbers).all() & (finite | ~now[1]).all()
+    kept = jax.tree.map(functools.partial(jnp.where, good), (carry, finite), now)
+    counted = {name: metric.replace(numbers=jnp.where(good, metric.numbers, 0)) for name, metric in metrics.items()}
+    skipped = jnp.stack([~good, jnp.bool_(True)]).astype(jnp.float32)
+    return kept, counted | {"skipped": Flat(skipped, (), _counted)}
+
+
 def _loop(
     step: StepFn,
     transform: Transform | None,
+    guard: OnNonfinite,
     carry: Any,
     totals: Totals,
     data: Any,
     order: jax.Array,
     key: jax.Array | None,
     where: jax.Array,
-) -> tuple[Any, Totals]:
+) -> tuple[Any, Totals, jax.Array]:
     """Run steps ``start`` to ``stop`` over ``data[order[i]]``, where ``start, stop, first, epoch = where``.
 
     ``first`` is the number of the order's first row within the epoch: with it, a transform's key is a function of
-    (seed, epoch, step), whatever the chunks.
+    (seed, epoch, step), whatever the chunks. Gives the state, the totals, and the step that would be next: with the
+    guard ``"raise"`` the loop ends after a step whose loss is not finite. It asks the total that is carried anyway, so
+    that its body is the same.
     """
     global _traces
     _traces += 1
 
-    def body(i: jax.Array, loop: tuple[Any, Totals]) -> tuple[Any, Totals]:
-        carry, totals = loop
-        carry, metrics = _checked_step(step)(carry, _batch(transform, data, order, key, where, i))
-        return carry, {name: _plus(totals[name], metric) for name, metric in metrics.items()}
+    def going(loop: tuple[jax.Array, Guarded, Totals]) -> jax.Array:
+        i, _, totals = loop
+        if guard != "raise" or "loss" not in totals:
+            return i < where[1]
+        return (i < where[1]) & jnp.isfinite(totals["loss"][0].numbers).all()
 
-    return lax.fori_loop(where[0], where[1], body, (carry, totals))
+    def body(loop: tuple[jax.Array, Guarded, Totals]) -> tuple[jax.Array, Guarded, Totals]:
+        i, now, totals = loop
+        now, metrics = _one_step(step, guard, now, _batch(transform, data, order, key, where, i))
+        return i + 1, now, {name: _plus(totals[name], metric) for name, metric in metrics.items()}
+
+    reached, (carry, _), totals = lax.while_loop(going, body, (where[0], _begin(guard, carry), totals))
+    return carry, totals, reached
 
 
 def _checked(result: Any, carry: Any) -> tuple[Any, dict[str, Flat]]:
@@ -133,8 +189,15 @@ def _flat(name: str, metric: Any) -> Flat:
     return Flat(jnp.concatenate([part.astype(dtype) for part in parts]), jnp.shape(metric.total), metric.finish)
 
 
-train_program = jax.jit(_loop, static_argnums=(0, 1), donate_argnums=(2, 3))
-"""``(step, transform, carry, totals, data, order, key, where) -> (carry, totals)``; carry and totals are donated."""
+train_program = jax.jit(_loop, static_argnums=(0, 1, 2), donate_argnums=(3, 4))
+"""``(step, transform, guard, carry, totals, data, order, key, where) -> (carry, totals, reached)``; carry and totals
+are donated."""
+
+kept_program = jax.jit(_loop, static_argnums=(0, 1, 2))
+"""The same, but what goes in stays: what the guard ``"raise"`` replays from."""
+
+batch_program = jax.jit(_batch, static_argnums=0)
+"""``(transform, data, order, key, where, i)``: the batch of step ``i`` alone."""
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
@@ -142,7 +205,7 @@ def evaluation_program(
     measure: StepFn, transform: Transform | None, variables: Any, totals: Totals, data: Any, order: Any, where: Any
 ) -> Totals:
     """The totals of ``measure(variables, batch) -> (variables, metrics)`` over the same loop."""
-    return _loop(measure, transform, variables, totals, data, order, None, where)[1]
+    return _loop(measure, transform, None, variables, totals, data, order, None, where)[1]
 
 
 def means(totals: Totals) -> dict[str, Any]:
