@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import jax
 
 import jaxdl as dl
-from benchmarks.engine import creating, kills, memory, starting, training
+from benchmarks.engine import creating, guarding, kills, memory, starting, training
 from benchmarks.report import table
 
-TABLES = training.TABLES | starting.TABLES | creating.TABLES | memory.TABLES | kills.TABLES
+TABLES = training.TABLES | guarding.TABLES | starting.TABLES | creating.TABLES | memory.TABLES | kills.TABLES
 
 
 def told(row: list[str]) -> list[str]:

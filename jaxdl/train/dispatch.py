@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -63,7 +64,7 @@ class Dispatcher:
         """
         if not isinstance(totals, dict):  # None at the start of an epoch; the bare leaves in a resumed one
             zero = self._zero(state, segment)
-            totals = zero if totals is None else jax.tree.unflatten(jax.tree.structure(zero), totals)
+            totals = zero if totals is None else _resumed(zero, totals)
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves((segment.order, segment.data)))
         if shapes not in self.paces:
             state, totals = self._prepared(state, totals, segment)
@@ -146,6 +147,16 @@ class Dispatcher:
             lowered = self._program.lower(self.step, self.transform, self.guard, *arguments)
             self.tail = self.beside.submit(lowered.compile)
         return state, totals
+
+
+def _resumed(zero: Totals, leaves: Sequence[Any]) -> Totals:
+    """The sums of an epoch that is gone on with, also by a run whose guard counts what is skipped, or does not."""
+    names = sorted({*zero} if len(leaves) == 2 * len(zero) else {*zero} ^ {"skipped"})
+    saved = {name: leaves[2 * at : 2 * at + 2] for at, name in enumerate(names)}
+    return {
+        name: jax.tree.unflatten(jax.tree.structure(sums), saved[name]) if name in saved else sums
+        for name, sums in zero.items()
+    }
 
 
 def release(old: Any, new: Any) -> None:

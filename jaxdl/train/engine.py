@@ -20,9 +20,9 @@ from jaxdl.train.dispatch import Dispatcher
 from jaxdl.train.evaluate import Evaluation
 from jaxdl.train.events import Callback, Event, History, Moments, Stop, nothing_saved, record
 from jaxdl.train.feed import Feed, Segment
+from jaxdl.train.guard import NonfiniteError, check_guard
 from jaxdl.train.interrupt import Interrupt, catch_interrupt
 from jaxdl.train.keeper import Keeper, Position
-from jaxdl.train.guard import NonfiniteError, check_guard
 from jaxdl.train.program import OnNonfinite, StepFn, means
 from jaxdl.train.progress import Progress
 from jaxdl.train.sources import open_feed
