@@ -63,6 +63,12 @@ def run(
     143). The same call with ``resume=True`` goes on from the last save, from the beginning where there is none, and
     comes to the same bits as a run that was never cut short.
 
+    A step whose ``loss`` (the metric of that name) is not finite ends the program through its loop's condition, and
+    :class:`NonfiniteError` names the step, the examples and, for a step of ``make_step(supervised(model, …))``, the
+    layer; it holds the state before and the batch. So does a train state that is no longer finite where it was, which
+    is looked at after each program, before it is saved. For that the state that a program begins with is kept: it
+    costs the memory of one more, and a copy a program.
+
     **Args**
     ``train_state``: any pytree of arrays; the step gives back one like it. It is copied first, unless ``consume``.
     ``data``: a pytree of arrays (kept on the device and gathered there while they fit, else read in chunks, as memory
@@ -83,12 +89,16 @@ def run(
     there, so it must give the same batches in the same order each time.
     ``callbacks``: each is called with an :class:`Event`, and returns None, or a :class:`Stop` to end the run.
     ``progress``: a bar and a table on a terminal, else plain lines.
+    ``on_nonfinite``: ``"raise"``; ``"skip"``, which takes a step back inside the program, whatever the step: the state
+    stays as it was (also what counts steps in it, so give ``first_epoch`` when going on from there), its metrics have
+    no weight, and a metric ``skipped`` counts them; or None, which does not ask and costs nothing. A step without a
+    metric ``loss`` is not watched, nor is the evaluation.
 
     **Returns** the train state, and the history: for each epoch ``epoch``, ``steps``, ``seconds`` (of training) and the
     metrics' means; an epoch that was cut short has None for what was not evaluated.
 
     **Raises** ``ValueError`` for data that are empty, of unequal lengths or not finite, or a batch larger than the
-    data.
+    data; ``NonfiniteError``, see above; ``MemoryError`` for a program that does not fit into the device's memory.
 
     Example:
         >>> import jax.numpy as jnp
