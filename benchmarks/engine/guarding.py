@@ -12,7 +12,7 @@ from benchmarks.workloads import find
 
 STEPS = {
     "mlp": 500, "ae": 400, "cnn": 300, "cnn256": 40, "deep": 3, "rnn": 600, "lstm": 150, "gru": 180, "gpt": 25,
-    "vit": 10, "unet": 16, "conv3d": 50, "embedding": 15,
+    "vit": 10, "unet": 16, "conv3d": 50, "embedding": 30,
 }  # fmt: skip
 """So many that an epoch takes about a second: the length of a program."""
 

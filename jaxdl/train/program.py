@@ -113,15 +113,15 @@ def _one_step(step: StepFn, guard: OnNonfinite, now: Guarded, batch: Any) -> tup
     carry, metrics = _checked_step(step)(now[0], batch)
     if guard != "skip":
         return (carry, None), metrics
-    if "loss" not in metrics or "skipped" in metrics:
-        needs = 'on_nonfinite="skip" needs a step with a metric named loss, and none named skipped'
-        raise bad_value("step", needs, sorted(metrics))
+    if "loss" not in metrics:
+        raise bad_value("step", 'on_nonfinite="skip" needs a step with a metric named loss', sorted(metrics))
     finite = finite_leaves(carry)
     good = jnp.isfinite(metrics["loss"].numbers).all() & (finite | ~now[1]).all()
     kept = jax.tree.map(functools.partial(jnp.where, good), (carry, finite), now)
-    counted = {name: metric.replace(numbers=jnp.where(good, metric.numbers, 0)) for name, metric in metrics.items()}
-    skipped = jnp.stack([~good, jnp.bool_(True)]).astype(jnp.float32)
-    return kept, counted | {"skipped": Flat(skipped, (), _counted)}
+    # A step that skips by itself, as with a loss scale, counts so already.
+    own = metrics.get("skipped", Flat(jnp.array([0.0, 1.0]), (), _counted))
+    weighed = {name: metric.replace(numbers=jnp.where(good, metric.numbers, 0)) for name, metric in metrics.items()}
+    return kept, weighed | {"skipped": own.replace(numbers=jnp.where(good, own.numbers, 1))}
 
 
 def _loop(
