@@ -37,15 +37,15 @@ class NonfiniteError(FloatingPointError):
     ``history``: of the epochs before.
 
     Example:
-        >>> import numpy as np
+        >>> import jax.numpy as jnp, numpy as np
         >>> from jaxdl.train import run
         >>> def step(mean, batch):
-        ...     return 0.5 * (mean + batch.mean()), {"loss": np.log(2.0) + jax.numpy.log(batch.mean())}
+        ...     return 0.5 * (mean + batch.mean()), {"loss": jnp.log(batch.min())}
         >>> try:
         ...     run(step, 1.0, np.arange(8.0)[::-1], epochs=1, batch_size=2, shuffle=False, progress=False)
         ... except NonfiniteError as error:
         ...     print(error.step, error.batch, error.train_state)
-        4 [1. 0.] 3.0
+        4 [1. 0.] 3.3125
     """
 
     epoch: int
