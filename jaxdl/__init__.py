@@ -38,9 +38,12 @@ from jaxdl.train import Checkpoint as Checkpoint
 from jaxdl.train import Stop as Stop
 from jaxdl.train import NonfiniteError as NonfiniteError
 from jaxdl.train import TrainState as TrainState
+from jaxdl.train import by_epoch as by_epoch
 from jaxdl.train import by_path as by_path
 from jaxdl.train import configure as configure
 from jaxdl.train import early_stopping as early_stopping
+from jaxdl.train import ema as ema
+from jaxdl.train import ema_params as ema_params
 from jaxdl.train import enable_compile_cache as enable_compile_cache
 from jaxdl.train import evaluate as evaluate
 from jaxdl.train import find_learning_rate as find_learning_rate

@@ -16,7 +16,7 @@ from jaxdl.core.watch import is_floating
 from jaxdl.inspect.causes import Range, gradient_cause, output_cause, primitives_of
 from jaxdl.inspect.intermediates import zero_moves
 from jaxdl.inspect.places import Place, Watched, answers, asking, find_parts, in_order, places_of
-from jaxdl.train.step import supervised
+from jaxdl.train.supervised import supervised
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Training: state, step, engine, fit. It knows layers by ``init`` and ``apply`` alone."""
 
+from jaxdl.train.average import ema as ema
+from jaxdl.train.average import ema_params as ema_params
 from jaxdl.train.checkpoint import Checkpoint as Checkpoint
 from jaxdl.train.compile_cache import enable_compile_cache as enable_compile_cache
 from jaxdl.train.engine import run as run
@@ -15,6 +17,7 @@ from jaxdl.train.guard import NonfiniteError as NonfiniteError
 from jaxdl.train.partition import by_path as by_path
 from jaxdl.train.partition import freeze as freeze
 from jaxdl.train.partition import path_mask as path_mask
+from jaxdl.train.precision import loss_scaled as loss_scaled
 from jaxdl.train.program import trace_count as trace_count
 from jaxdl.train.rates import Rates as Rates
 from jaxdl.train.rates import find_learning_rate as find_learning_rate
@@ -27,3 +30,8 @@ from jaxdl.train.state import create_state as create_state
 from jaxdl.train.step import make_step as make_step
 from jaxdl.train.step import supervised as supervised
 from jaxdl.train.stopping import early_stopping as early_stopping
+from jaxdl.train.schedule import by_epoch as by_epoch
+from jaxdl.train.state import TrainState as TrainState
+from jaxdl.train.state import create_state as create_state
+from jaxdl.train.step import make_step as make_step
+from jaxdl.train.supervised import supervised as supervised

@@ -12,12 +12,15 @@ from jaxdl.core import LayerLike, Ragged, bad_value
 from jaxdl.core.checks import positive_int
 from jaxdl.data.split import count_examples
 from jaxdl.losses import check_targets
+from jaxdl.train.class_weight import check_class_weight
 from jaxdl.train.dispatch import Dispatcher
 from jaxdl.train.feed import Feed
+from jaxdl.train.precision import apply_in, check_policy
 from jaxdl.train.program import means
 from jaxdl.train.sources import open_feed
 from jaxdl.train.state import TrainState
-from jaxdl.train.step import Supervised, Transform, supervised
+from jaxdl.train.step import Transform
+from jaxdl.train.supervised import Supervised, supervised
 
 
 def named_batch(call: str, batch: Any) -> dict[str, Any]:
@@ -37,8 +40,15 @@ def prediction_spec(model: LayerLike, params: Any, state: Any, x: Any) -> Any:
     return jax.eval_shape(functools.partial(model.apply, train=False), params, state, x)[0]
 
 
-def watch_targets(feed: Feed, loss_fn: Supervised, train_state: TrainState, transform: Transform | None) -> None:
-    """Have the targets checked on the host, for what no one sees inside of ``jit``: labels out of range.
+def watch_targets(
+    feed: Feed,
+    loss_fn: Supervised,
+    train_state: TrainState,
+    transform: Transform | None,
+    class_weight: tuple[float, ...] | None = None,
+) -> None:
+    """Have the targets checked on the host, for what no one sees inside of ``jit``: labels out of range, or without a
+    class weight.
 
     A transform that makes new targets is trusted with them.
     """
@@ -49,6 +59,8 @@ def watch_targets(feed: Feed, loss_fn: Supervised, train_state: TrainState, tran
     prediction = prediction_spec(loss_fn.model, train_state.params, train_state.state, x)
     prediction = prediction.x if isinstance(prediction, Ragged) else prediction
     feed.watch(lambda data: check_targets(loss_fn.loss, prediction, data["y"], data.get("weight")))
+    if class_weight is not None:
+        feed.watch(lambda data: check_class_weight("fit", class_weight, data["y"], data.get("weight")))
 
 
 def transformed(transform: Transform | None, example: Any) -> Any:
@@ -117,6 +129,7 @@ def evaluate(
     batch_size: int = 256,
     steps_per_epoch: int | None = None,
     transform: Transform | None = None,
+    policy: str | None = None,
 ) -> dict[str, Any]:
     """The mean loss and metrics of a model over data, exact whatever the batches, with ``train=False``.
 
@@ -133,7 +146,7 @@ def evaluate(
         >>> evaluate(model, s, data, loss=losses.mean_squared_error, batch_size=2)
         {'loss': 4.0}
     """
-    loss_fn = supervised(model, loss, metrics=metrics)
+    loss_fn = supervised(model, loss, metrics=metrics, policy=policy)
     feed = evaluation_feed("evaluate", data, batch_size, steps_per_epoch)
     watch_targets(feed, loss_fn, train_state, transform)
     return Evaluation("evaluate", loss_fn, feed, transform)(train_state)
@@ -155,17 +168,20 @@ def evaluation_feed(call: str, data: Any, batch_size: int, steps_per_epoch: int 
     )
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _forward(model: LayerLike, params: Any, state: Any, x: Any) -> Any:
-    return model.apply(params, state, x, train=False)[0]
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _forward(model: LayerLike, policy: str | None, params: Any, state: Any, x: Any) -> Any:
+    return apply_in(policy, model, params, state, x, train=False)[0]
 
 
-def predict(model: LayerLike, train_state: TrainState, x: Any, *, batch_size: int = 256) -> Any:
+def predict(
+    model: LayerLike, train_state: TrainState, x: Any, *, batch_size: int = 256, policy: str | None = None
+) -> Any:
     """The model's outputs for inputs of any number, as NumPy arrays, with ``train=False``.
 
     The last batch is filled up and its output cut, so that one shape is compiled.
 
-    **Args** ``x``: an array or a pytree of arrays, examples first; ``batch_size``: how many go at once.
+    **Args** ``x``: an array or a pytree of arrays, examples first; ``batch_size``: how many go at once;
+    ``policy``: as for :func:`jaxdl.fit`; the outputs are float32.
 
     Example:
         >>> import optax, jax.numpy as jnp
@@ -179,7 +195,8 @@ def predict(model: LayerLike, train_state: TrainState, x: Any, *, batch_size: in
     size = min(positive_int("predict", "batch_size", batch_size), count)
     if not count:
         raise bad_value("predict", "x must hold at least one example", x)
-    forward = functools.partial(_forward, model, train_state.params, train_state.state)
+    check_policy("predict", policy)
+    forward = functools.partial(_forward, model, policy, train_state.params, train_state.state)
     if size == count:
         return jax.tree.map(np.array, forward(x))  # the caller's own, and not read-only
     parts = [jax.tree.map(np.asarray, forward(_rows(x, start, size, count))) for start in range(0, count, size)]

@@ -11,14 +11,18 @@ import jax
 import optax
 
 from jaxdl.core import LayerLike, bad_type, bad_value
+from jaxdl.core.checks import positive_int
 from jaxdl.core.show import function_name
+from jaxdl.train.class_weight import ClassWeight, class_weights
 from jaxdl.train.engine import drive
 from jaxdl.train.evaluate import Evaluation, evaluation_feed, named_batch, transformed, watch_targets
 from jaxdl.train.events import History
 from jaxdl.train.feed import Feed
+from jaxdl.train.precision import check_policy, is_scaled, loss_scaled
 from jaxdl.train.sources import open_feed
 from jaxdl.train.state import TrainState, check_state, create_state
-from jaxdl.train.step import Transform, make_step, supervised
+from jaxdl.train.step import Transform, make_step
+from jaxdl.train.supervised import supervised
 
 
 def fit(
@@ -40,6 +44,9 @@ def fit(
     steps_per_epoch: int | None = None,
     first_epoch: int | None = None,
     transform: Transform | None = None,
+    policy: str | None = None,
+    accumulate: int = 1,
+    class_weight: ClassWeight | None = None,
     **run_arguments: Any,
 ) -> tuple[TrainState, History]:
     """Train a model on data, whole epochs as compiled programs; returns the train state and the history.
@@ -55,6 +62,12 @@ def fit(
     such as :func:`jaxdl.penalties.l2`. ``optimizer``: from optax.
     ``train_state``: where to go on from, for ``epochs`` more; the epochs count on, so that 2 and 3 epochs equal 5
     (``first_epoch`` says so where the length of an epoch is unknown).
+    ``policy``: ``"bfloat16"`` or ``"float16"`` computes the model in that, over weights, state and losses in float32;
+    float16 with a dynamic loss scale around the optimizer, whose steps that overflow are skipped and counted
+    (:func:`jaxdl.train.loss_scaled`). Give :func:`evaluate` and :func:`predict` the same.
+    ``accumulate``: compute each batch in so many parts, to the same gradient in less memory (:func:`make_step`).
+    ``class_weight``: ``{label: weight}``, an array, or ``"balanced"``: ``n / (k · count)`` for ``n`` labels of ``k``
+    classes, as in scikit-learn, counted over data that are arrays. For the training loss alone: :func:`supervised`.
     ``log_norms``: report the gradient's and the parameters' norms. ``seed``: of the initial values, the dropout and the
     order. The rest is as in :func:`run`.
 
@@ -71,7 +84,10 @@ def fit(
     """
     _check_kinds(model, loss, optimizer, metrics, penalty, train_state)
     _check_names(run_arguments)
-    loss_fn = supervised(model, loss, metrics=metrics, penalty=penalty)
+    if check_policy("fit", policy) == "float16" and not is_scaled(optimizer):
+        optimizer = loss_scaled(optimizer)
+    weights = class_weights("fit", class_weight, data)
+    loss_fn = supervised(model, loss, metrics=metrics, penalty=penalty, policy=policy, class_weight=weights)
     feed = open_feed(
         "fit",
         data,
@@ -82,6 +98,8 @@ def fit(
         steps_per_epoch=steps_per_epoch,
         prepare=functools.partial(named_batch, "fit"),
     )
+    if positive_int("fit", "accumulate", accumulate) > (batch_size or accumulate):
+        raise bad_value("fit", f"accumulate must be at most the batch_size, {batch_size}", accumulate)
     if train_state is None:
         x = transformed(transform, feed.example())["x"]
         train_state = create_state(model, optimizer, x, seed=seed)
@@ -89,7 +107,7 @@ def fit(
     else:
         check_state("fit", optimizer, train_state)
         first_epoch = _next_epoch(feed, train_state) if first_epoch is None else first_epoch
-    watch_targets(feed, loss_fn, train_state, transform)
+    watch_targets(feed, loss_fn, train_state, transform, weights)
     evaluate = None
     if validation is not None:
         held_out = evaluation_feed("fit(validation=…)", validation, 256)
@@ -99,7 +117,7 @@ def fit(
         watch_targets(held_out, loss_fn, train_state, transform)
         evaluate = Evaluation("fit(validation=…)", loss_fn, held_out, transform)
     return drive(
-        make_step(loss_fn, optimizer, log_norms=log_norms),
+        make_step(loss_fn, optimizer, accumulate=accumulate, log_norms=log_norms),
         train_state,
         feed,
         epochs=epochs,

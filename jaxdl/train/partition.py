@@ -9,6 +9,7 @@ import optax
 
 from jaxdl.core import bad_type, bad_value, flat_paths, select
 from jaxdl.core.select import globs, with_hidden
+from jaxdl.train.transformation import check_optimizer, transformation
 
 Groups = tuple[tuple[tuple[str, ...], optax.GradientTransformation], ...]
 
@@ -39,7 +40,7 @@ def freeze(optimizer: optax.GradientTransformation, where: str | Sequence[str]) 
         >>> updates["encoder"]["kernel"].tolist(), bool((updates["head"]["kernel"] < 0).all())
         ([0.0, 0.0], True)
     """
-    return _transformation(_Partition("freeze", ((globs("freeze", where), _STAND_STILL),), optimizer))
+    return _partition(_Partition("freeze", ((globs("freeze", where), _STAND_STILL),), optimizer))
 
 
 def by_path(
@@ -66,7 +67,7 @@ def by_path(
     if not isinstance(groups, Mapping) or not groups:
         raise bad_type("by_path", "groups must be {glob: optimizer}", groups)
     pairs = tuple((globs("by_path", where), optimizer) for where, optimizer in groups.items())
-    return _transformation(_Partition("by_path", pairs, default))
+    return _partition(_Partition("by_path", pairs, default))
 
 
 def path_mask(where: str | Sequence[str]) -> Callable[[Any], Any]:
@@ -100,6 +101,12 @@ class _Partition:
         optimizers = {str(number): optimizer for number, (_, optimizer) in enumerate(self.groups)}
         return optax.partition(optimizers | {"default": self.default}, self.labels)
 
+    def init(self, params: Any) -> Any:
+        return self.optimizer().init(params)
+
+    def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        return self.optimizer().update(updates, state, params, **extra)
+
     def labels(self, params: Any) -> Any:
         """For each parameter the number of the first group that matches it, or ``default``."""
         tree = with_hidden(params)
@@ -114,27 +121,7 @@ class _Partition:
         return jax.tree.unflatten(jax.tree.structure(tree), labels.values())
 
 
-@dataclass(frozen=True)
-class _Init:
-    """``init`` of a partition: unlike a function defined within another, equal to that of a partition made alike."""
-
-    partition: _Partition
-
-    def __call__(self, params: Any) -> Any:
-        return self.partition.optimizer().init(params)
-
-
-@dataclass(frozen=True)
-class _Update:
-    partition: _Partition
-
-    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        return self.partition.optimizer().update(updates, state, params, **extra)
-
-
-def _transformation(partition: _Partition) -> optax.GradientTransformation:
+def _partition(partition: _Partition) -> optax.GradientTransformation:
     for value in (partition.default, *(optimizer for _, optimizer in partition.groups)):
-        if not hasattr(value, "init") or not hasattr(value, "update"):
-            raise bad_type(partition.call, "an optimizer must be from optax (init, update)", value)
-    update: Callable[..., Any] = _Update(partition)
-    return optax.GradientTransformationExtraArgs(_Init(partition), update)
+        check_optimizer(partition.call, value)
+    return transformation(partition)

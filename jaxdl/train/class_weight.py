@@ -1,0 +1,93 @@
+"""How much the examples of each class count while a model trains."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdl.core import Ragged, bad_type, bad_value
+from jaxdl.core.targets import without_masked
+
+ClassWeight = Mapping[int, float] | str | Any
+
+
+def class_weights(call: str, class_weight: ClassWeight | None, data: Any = None) -> tuple[float, ...] | None:
+    """The weight of each class from 0 on; nan where a mapping does not name it. None for None.
+
+    **Args** ``data``: where ``"balanced"`` counts: ``{"y", …}`` as arrays.
+    """
+    if class_weight is None:
+        return None
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise bad_value(call, 'class_weight must be a mapping, an array or "balanced"', repr(class_weight))
+        return _balanced(call, data)
+    if isinstance(class_weight, Mapping):
+        if not class_weight or not all(isinstance(label, int | np.integer) and label >= 0 for label in class_weight):
+            raise bad_value(call, "class_weight must be {label: weight}, of labels from 0 on", dict(class_weight))
+        weights = [float(class_weight.get(label, math.nan)) for label in range(int(max(class_weight)) + 1)]
+    else:
+        array = np.asarray(class_weight, np.float64)
+        if array.ndim != 1 or not array.size:
+            raise bad_value(call, "class_weight must be a weight for each class, of shape (classes,)", array)
+        weights = array.tolist()
+    given = [weights[label] for label in class_weight] if isinstance(class_weight, Mapping) else weights
+    if not all(0 <= weight < math.inf for weight in given):
+        raise bad_value(call, "class_weight must be finite numbers of 0 or more", weights)
+    return tuple(weights)
+
+
+def _labels(call: str, target: Any, weight: Any = None) -> np.ndarray:
+    """The integer labels that count, in a row, on the host."""
+    array = target.x if isinstance(target, Ragged) else target
+    _check_integers(call, array)
+    ones = np.ones(array.shape, bool)
+    ones = Ragged(ones, target.lengths) if isinstance(target, Ragged) else ones
+    counts = without_masked(ones, weight)
+    counts = counts.x if isinstance(counts, Ragged) else counts
+    return np.asarray(array)[np.asarray(counts)]
+
+
+def _check_integers(call: str, labels: Any) -> None:
+    if not hasattr(labels, "dtype") or not jnp.issubdtype(labels.dtype, jnp.integer):
+        hint = "Did you mean y.argmax(-1), or weights for each example in data['weight']?"
+        raise bad_type(call, "class_weight needs integer labels", labels, hint)
+
+
+def _balanced(call: str, data: Any) -> tuple[float, ...]:
+    if isinstance(data, tuple) and len(data) == 2:
+        data = {"y": data[1]}
+    if not isinstance(data, dict) or "y" not in data:
+        needs = 'class_weight="balanced" needs data whose labels are at hand: {"x", "y"} as arrays'
+        raise bad_value(call, needs, type(data).__name__, "Did you mean class_weight={label: weight}?")
+    labels = _labels(call, data["y"], data.get("weight"))
+    if labels.size and labels.min() < 0:
+        raise bad_value(call, "labels must be 0 or more", f"labels from {labels.min()}")
+    counts = np.bincount(labels)
+    present = counts > 0
+    weights = np.where(present, labels.size / (present.sum() * np.maximum(counts, 1)), np.nan)
+    return tuple(weights.tolist())
+
+
+def check_class_weight(call: str, weights: tuple[float, ...], target: Any, weight: Any = None) -> None:
+    """Raise, on the host, for targets that are no integers, and for labels that have no weight."""
+    found = np.unique(_labels(call, target, weight))
+    missing = [int(label) for label in found if not 0 <= label < len(weights) or math.isnan(weights[label])]
+    if missing:
+        named = [label for label, value in enumerate(weights) if not math.isnan(value)]
+        raise bad_value(call, "class_weight must have a weight for each label", f"none for {missing}, only for {named}")
+
+
+def weight_by_class(weights: tuple[float, ...], target: Any, weight: Any) -> jax.Array:
+    """The weight of each label times that of its example, which begins its shape; 0 where that is 0."""
+    labels = target.x if isinstance(target, Ragged) else target
+    _check_integers("class_weight", labels)
+    chosen = jnp.asarray(weights, jnp.float32).at[labels].get(mode="clip")
+    if weight is None:
+        return chosen
+    weight = jnp.asarray(weight)
+    weight = jnp.expand_dims(weight, range(weight.ndim, chosen.ndim))
+    return jnp.where(weight == 0, 0, chosen * weight)
