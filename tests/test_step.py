@@ -90,12 +90,10 @@ def test_ragged_batches_and_sequences_equal_the_whole():
 def test_auxiliary_losses_and_finished_metrics_add_up():
     model = dl.sequential(L.dense(8), L.activity_penalty(dl.penalties.activity_l1(0.1)), L.dense(4))
     loss_fn = dl.supervised(model, CE, metrics={"f1": dl.metrics.f1})
-    one, metrics = stepped(loss_fn, labelled(12), 1, model)
-    other, others = stepped(loss_fn, labelled(12), 3, model)
-    assert set(metrics) == {"loss", "f1", "aux_loss"} == set(others)
-    model_batch = labelled(12)
-    one, metrics = stepped(loss_fn, model_batch, 1, model)
-    other, others = stepped(loss_fn, model_batch, 3, model)
+    batch = labelled(12)
+    one, metrics = stepped(loss_fn, batch, 1, model)
+    other, others = stepped(loss_fn, batch, 3, model)
+    assert set(metrics) == {"loss", "f1", "aux_loss"}
     close(other.params, one.params)
     assert metrics == pytest.approx(others, rel=1e-5)
 
@@ -104,9 +102,8 @@ def test_batch_norm_goes_from_part_to_part_and_dropout_has_a_key_for_each():
     model = dl.sequential(L.batch_norm(momentum=0.5), L.dense(4))
     batch = labelled(6)
     new, _ = stepped(dl.supervised(model, CE), batch, 3, model)
-    params, state = (
-        create_state(model, OPTIMIZER, batch["x"], seed=3).__getattribute__(n) for n in ("params", "state")
-    )
+    start = create_state(model, OPTIMIZER, batch["x"], seed=3)
+    params, state = start.params, start.state
     for part in range(3):
         _, state = model.apply(params, state, batch["x"][2 * part : 2 * part + 2], train=True)
     close(new.state, state)
@@ -169,7 +166,7 @@ def test_ema_is_the_weighted_mean_of_the_weights_after_each_update():
     jax.tree.map(np.testing.assert_array_equal, dl.ema_params(train_state), params)
     update = jax.jit(optimizer.update)
     for step in range(5):
-        gradients = jax.tree.map(lambda leaf: jnp.cos(leaf + step), params)
+        gradients = {name: jnp.cos(leaf + step).astype(leaf.dtype) for name, leaf in params.items()}
         updates, state = update(gradients, state, params)
         params = optax.apply_updates(params, updates)
         weights.append(np.asarray(params["a"], np.float64))
@@ -292,8 +289,8 @@ def test_balanced_is_the_formula_of_scikit_learn_and_a_mask_does_not_count():
     options = dict(loss=CE, optimizer=OPTIMIZER, epochs=2, batch_size=8, progress=False, validation=data)
     model = L.dense(4)
     named, history = dl.fit(model, data, class_weight=dict(zip((0, 1, 3), expected, strict=True)), **options)
-    for given in (data, (data["x"], data["y"])):
-        balanced, others = dl.fit(model, given, class_weight="balanced", **options)
+    for form in (data, (data["x"], data["y"])):
+        balanced, others = dl.fit(model, form, class_weight="balanced", **options)
         jax.tree.map(np.testing.assert_array_equal, balanced.params, named.params)
         assert others["validation_loss"] == history["validation_loss"]
     plain, _ = dl.fit(model, data, **options)
