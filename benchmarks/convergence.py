@@ -1,8 +1,8 @@
-"""``python -m benchmarks.convergence``: the fast forms train as the plain ones do.
+"""``python -m benchmarks.convergence``: the fast forms train as the plain ones do, and half precision as the full one.
 
-Each network is trained from several seeds with ``method="lax"`` and with ``method="auto"``, on data that
-:mod:`jaxdl.data` finds (by ``JAXDL_DATA_DIR``, or in its cache). It prints a Markdown table of means over the seeds and
-their spread on data that were not trained on.
+Each network is trained from several seeds with ``method="lax"`` and with ``method="auto"``, and with each policy of
+``fit``, on data that :mod:`jaxdl.data` finds (by ``JAXDL_DATA_DIR``, or in its cache). It prints Markdown tables of
+means over the seeds and their spread on data that were not trained on.
 """
 
 import argparse
@@ -20,7 +20,11 @@ import jaxdl as dl
 from benchmarks.report import table
 from jaxdl import layers as L
 
-METHODS = ("lax", "auto")
+FORMS: dict[str, list[tuple[str, str, str | None]]] = {
+    "methods": [("lax", "lax", None), ("auto", "auto", None)],
+    "policies": [("float32", "auto", None), ("bfloat16", "auto", "bfloat16"), ("float16", "auto", "float16")],
+}
+"""What is compared: a name, the method and the policy."""
 CHARACTERS = 64
 """How many a sequence has."""
 
@@ -78,10 +82,11 @@ def characters(steps: int) -> Task:
     return Task(about, model, windows(ids[:cut], 32 * steps), windows(ids[cut:], 256), 1, 32, 5e-3)
 
 
-def outcomes(task: Task, method: str, seeds: int) -> Iterator[tuple[float, float, float]]:
+def outcomes(task: Task, form: tuple[str, str, str | None], seeds: int) -> Iterator[tuple[float, float, float]]:
     """Loss, accuracy and seconds for each seed."""
+    name, method, policy = form
     model, optimizer = task.model(method), optax.adam(task.rate)
-    measured = {"loss": dl.losses.cross_entropy, "metrics": {"accuracy": dl.metrics.accuracy}}
+    measured = {"loss": dl.losses.cross_entropy, "metrics": {"accuracy": dl.metrics.accuracy}, "policy": policy}
     for seed in range(seeds):
         begun = time.perf_counter()
         state, _ = dl.fit(
@@ -92,20 +97,21 @@ def outcomes(task: Task, method: str, seeds: int) -> Iterator[tuple[float, float
             epochs=task.epochs,
             batch_size=task.batch_size,
             seed=seed,
+            policy=policy,
             progress=False,
         )
         seconds = time.perf_counter() - begun
         found = dl.evaluate(model, state, task.test, **measured)
-        print(f"{task.about}, {method}, seed {seed}: {found}, {seconds:.1f} s", file=sys.stderr)
+        print(f"{task.about}, {name}, seed {seed}: {found}, {seconds:.1f} s", file=sys.stderr)
         yield float(found["loss"]), float(found["accuracy"]), seconds
 
 
-def rows(task: Task, seeds: int) -> Iterator[list[str]]:
-    """One row for each method."""
-    for method in METHODS:
-        losses, accuracies, seconds = zip(*outcomes(task, method, seeds), strict=True)
+def rows(task: Task, forms: Sequence[tuple[str, str, str | None]], seeds: int) -> Iterator[list[str]]:
+    """One row for each form."""
+    for form in forms:
+        losses, accuracies, seconds = zip(*outcomes(task, form, seeds), strict=True)
         share = [100 * value for value in accuracies]
-        yield [task.about, method, spread(losses, ".4f"), spread(share, ".2f"), f"{statistics.median(seconds):.1f}"]
+        yield [task.about, form[0], spread(losses, ".4f"), spread(share, ".2f"), f"{statistics.median(seconds):.1f}"]
 
 
 def spread(values: Sequence[float], form: str) -> str:
@@ -114,19 +120,21 @@ def spread(values: Sequence[float], form: str) -> str:
     return f"{statistics.mean(values):{form}} ± {deviation:{form}}"
 
 
-HEAD = ["network", "method", "test loss", "test accuracy, %", "seconds"]
+HEAD = ["network", "form", "test loss", "test accuracy, %", "seconds"]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.convergence", description="Fast forms learn the same.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.convergence", description="All forms learn the same.")
+    parser.add_argument("--only", choices=FORMS, help="default: all")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--digits", type=int, default=2000, help="examples of MNIST")
     parser.add_argument("--steps", type=int, default=300, help="steps over tiny Shakespeare")
     arguments = parser.parse_args(argv)
-    tasks = [mnist(arguments.digits), characters(arguments.steps)]
-    found = [row for task in tasks for row in rows(task, arguments.seeds)]
-    print(table(HEAD, found, text_columns=2))
+    for name in [arguments.only] if arguments.only else FORMS:
+        tasks = [mnist(arguments.digits), *([characters(arguments.steps)] if name == "methods" else [])]
+        found = [row for task in tasks for row in rows(task, FORMS[name], arguments.seeds)]
+        print(table(HEAD, found, text_columns=2), end="\n\n")
 
 
 if __name__ == "__main__":

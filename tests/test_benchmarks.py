@@ -318,7 +318,9 @@ def test_both_forms_learn_the_same() -> None:
         return dl.sequential(L.conv(2, 3, method=method), L.max_pool(2, method=method), L.flatten(), L.dense(3))
 
     task = convergence.Task("a small CNN", model, data, data, epochs=2, batch_size=4, rate=1e-2)
-    plain, fast = convergence.rows(task, seeds=2)
+    plain, fast = convergence.rows(task, convergence.FORMS["methods"], seeds=2)
     assert (plain[:2], fast[:2]) == (["a small CNN", "lax"], ["a small CNN", "auto"])
     assert plain[2:4] == fast[2:4]
     assert "±" in fast[2]
+    (half,) = convergence.rows(task, convergence.FORMS["policies"][1:2], seeds=1)
+    assert half[1] == "bfloat16"

@@ -1,5 +1,7 @@
 """Steps: batches in parts, averaged weights, rates by epoch, classes that count unequally."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,7 +91,7 @@ def test_ragged_batches_and_sequences_equal_the_whole():
 
 def test_auxiliary_losses_and_finished_metrics_add_up():
     model = dl.sequential(L.dense(8), L.activity_penalty(dl.penalties.activity_l1(0.1)), L.dense(4))
-    loss_fn = dl.supervised(model, CE, metrics={"f1": dl.metrics.f1})
+    loss_fn = dl.supervised(model, CE, metrics={"f1": partial(dl.metrics.f1, average="macro")})
     batch = labelled(12)
     one, metrics = stepped(loss_fn, batch, 1, model)
     other, others = stepped(loss_fn, batch, 3, model)
