@@ -103,7 +103,7 @@ def ema_params(train_state: TrainState) -> Any:
     found = [node for node in jax.tree.leaves(train_state.opt_state, is_leaf=_is_average) if _is_average(node)]
     if not found:
         needs = "train_state must be one of an optimizer that averages"
-        raise bad_value("ema_params", needs, train_state.opt_state, "Did you mean optimizer=dl.ema(optimizer)?")
+        raise bad_value("ema_params", needs, "one of another", "Did you mean optimizer=dl.ema(optimizer)?")
     params = train_state.params
     for node in found:
         params = jax.tree.map(_taken, node.average, params, is_leaf=_is_hidden)

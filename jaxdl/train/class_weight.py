@@ -1,7 +1,7 @@
 """How much the examples of each class count while a model trains."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,35 +9,38 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.core import Ragged, bad_type, bad_value
+from jaxdl.core.checks import is_int
 from jaxdl.core.targets import without_masked
 
-ClassWeight = Mapping[int, float] | str | Any
+ClassWeight = Mapping[int, float] | Sequence[float] | str
 
 
-def class_weights(call: str, class_weight: ClassWeight | None, data: Any = None) -> tuple[float, ...] | None:
-    """The weight of each class from 0 on; nan where a mapping does not name it. None for None.
-
-    **Args** ``data``: where ``"balanced"`` counts: ``{"y", …}`` as arrays.
-    """
-    if class_weight is None:
-        return None
-    if isinstance(class_weight, str):
-        if class_weight != "balanced":
-            raise bad_value(call, 'class_weight must be a mapping, an array or "balanced"', repr(class_weight))
-        return _balanced(call, data)
+def class_weights(call: str, class_weight: Any) -> tuple[float, ...]:
+    """The weight of each class from 0 on, of a mapping or an array; nan where a mapping does not name it."""
     if isinstance(class_weight, Mapping):
-        if not class_weight or not all(isinstance(label, int | np.integer) and label >= 0 for label in class_weight):
+        if not class_weight or not all(is_int(label) and label >= 0 for label in class_weight):
             raise bad_value(call, "class_weight must be {label: weight}, of labels from 0 on", dict(class_weight))
-        weights = [float(class_weight.get(label, math.nan)) for label in range(int(max(class_weight)) + 1)]
+        given = {int(label): float(weight) for label, weight in class_weight.items()}
     else:
-        array = np.asarray(class_weight, np.float64)
-        if array.ndim != 1 or not array.size:
-            raise bad_value(call, "class_weight must be a weight for each class, of shape (classes,)", array)
-        weights = array.tolist()
-    given = [weights[label] for label in class_weight] if isinstance(class_weight, Mapping) else weights
-    if not all(0 <= weight < math.inf for weight in given):
-        raise bad_value(call, "class_weight must be finite numbers of 0 or more", weights)
-    return tuple(weights)
+        array = None if isinstance(class_weight, str) else np.asarray(class_weight, np.float64)
+        if array is None or array.ndim != 1 or not array.size:
+            needs = "class_weight must be {label: weight}, or a weight for each class, of shape (classes,)"
+            raise bad_value(call, needs, class_weight)
+        given = dict(enumerate(array.tolist()))
+    if not all(0 <= weight < math.inf for weight in given.values()):
+        raise bad_value(call, "class_weight must be finite numbers of 0 or more", given)
+    return tuple(given.get(label, math.nan) for label in range(max(given) + 1))
+
+
+def balanced(call: str, data: Any) -> dict[int, float]:
+    """``n / (k · count)`` for each label of ``n``, of ``k`` different ones: scikit-learn's formula."""
+    if isinstance(data, tuple) and len(data) == 2:
+        data = {"y": data[1]}
+    if not isinstance(data, dict) or "y" not in data:
+        needs = 'class_weight="balanced" needs data whose labels are at hand: {"x", "y"} as arrays'
+        raise bad_value(call, needs, type(data).__name__, "Did you mean class_weight={label: weight}?")
+    labels, counts = np.unique(_labels(call, data["y"], data.get("weight")), return_counts=True)
+    return dict(zip(labels.tolist(), (counts.sum() / (len(labels) * counts)).tolist(), strict=True))
 
 
 def _labels(call: str, target: Any, weight: Any = None) -> np.ndarray:
@@ -55,21 +58,6 @@ def _check_integers(call: str, labels: Any) -> None:
     if not hasattr(labels, "dtype") or not jnp.issubdtype(labels.dtype, jnp.integer):
         hint = "Did you mean y.argmax(-1), or weights for each example in data['weight']?"
         raise bad_type(call, "class_weight needs integer labels", labels, hint)
-
-
-def _balanced(call: str, data: Any) -> tuple[float, ...]:
-    if isinstance(data, tuple) and len(data) == 2:
-        data = {"y": data[1]}
-    if not isinstance(data, dict) or "y" not in data:
-        needs = 'class_weight="balanced" needs data whose labels are at hand: {"x", "y"} as arrays'
-        raise bad_value(call, needs, type(data).__name__, "Did you mean class_weight={label: weight}?")
-    labels = _labels(call, data["y"], data.get("weight"))
-    if labels.size and labels.min() < 0:
-        raise bad_value(call, "labels must be 0 or more", f"labels from {labels.min()}")
-    counts = np.bincount(labels)
-    present = counts > 0
-    weights = np.where(present, labels.size / (present.sum() * np.maximum(counts, 1)), np.nan)
-    return tuple(weights.tolist())
 
 
 def check_class_weight(call: str, weights: tuple[float, ...], target: Any, weight: Any = None) -> None:

@@ -13,7 +13,7 @@ import optax
 from jaxdl.core import LayerLike, bad_type, bad_value
 from jaxdl.core.checks import positive_int
 from jaxdl.core.show import function_name
-from jaxdl.train.class_weight import ClassWeight, class_weights
+from jaxdl.train.class_weight import ClassWeight, balanced
 from jaxdl.train.engine import drive
 from jaxdl.train.evaluate import Evaluation, evaluation_feed, named_batch, transformed, watch_targets
 from jaxdl.train.events import History
@@ -86,8 +86,9 @@ def fit(
     _check_names(run_arguments)
     if check_policy("fit", policy) == "float16" and not is_scaled(optimizer):
         optimizer = loss_scaled(optimizer)
-    weights = class_weights("fit", class_weight, data)
-    loss_fn = supervised(model, loss, metrics=metrics, penalty=penalty, policy=policy, class_weight=weights)
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        class_weight = balanced("fit", data)
+    loss_fn = supervised(model, loss, metrics=metrics, penalty=penalty, policy=policy, class_weight=class_weight)
     feed = open_feed(
         "fit",
         data,
@@ -107,7 +108,7 @@ def fit(
     else:
         check_state("fit", optimizer, train_state)
         first_epoch = _next_epoch(feed, train_state) if first_epoch is None else first_epoch
-    watch_targets(feed, loss_fn, train_state, transform, weights)
+    watch_targets(feed, loss_fn, train_state, transform, loss_fn.class_weight)
     evaluate = None
     if validation is not None:
         held_out = evaluation_feed("fit(validation=…)", validation, 256)

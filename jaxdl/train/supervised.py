@@ -4,7 +4,7 @@ metrics))``.
 Loss functions are records that are equal when they are made alike, so that a compiled program finds its twin.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from jaxdl.core.identity import identity
 from jaxdl.core.show import function_name
 from jaxdl.core.sums import ratio
 from jaxdl.core.targets import is_of_sequences, is_reducing
-from jaxdl.train.class_weight import class_weights, weight_by_class
+from jaxdl.train.class_weight import ClassWeight, class_weights, weight_by_class
 from jaxdl.train.precision import apply_in, check_policy
 
 Metrics = dict[str, Any]
@@ -127,7 +127,7 @@ def supervised(
     metrics: Mapping[str, Callable[..., Any]] | None = None,
     penalty: Callable[[Any], jax.Array] | None = None,
     policy: str | None = None,
-    class_weight: Mapping[int, float] | Sequence[float] | None = None,
+    class_weight: ClassWeight | None = None,
 ) -> Supervised:
     """A loss function of a model and a loss: ``loss_fn(params, state, batch, *, key, train) -> (Sum, (state,
     metrics))``.
@@ -168,7 +168,7 @@ def supervised(
         raise bad_value("supervised", "metrics must have other names than loss, penalty and aux_loss", sorted(metrics))
     chosen = tuple(metrics.items())
     check_policy("supervised", policy)
-    weights = class_weights("supervised", class_weight)
+    weights = None if class_weight is None else class_weights("supervised", class_weight)
     if weights is not None and is_of_sequences(loss):
         raise bad_value("supervised", "class_weight needs a loss of each label, not of whole sequences", loss)
     return Supervised(model, loss, chosen, penalty, policy, weights, identity((model, loss, chosen, penalty)))
