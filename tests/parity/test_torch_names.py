@@ -22,7 +22,7 @@ def found(root, name):
 
 
 @pytest.mark.parametrize("library", ROOTS)
-@pytest.mark.parametrize("room", ["layers", "combine", "losses", "metrics", "penalties"])
+@pytest.mark.parametrize("room", ["layers", "combine", "losses", "metrics", "penalties", "train"])
 def test_every_name_exists(room, library):
     for row in rows(room):
         for name in getattr(row, library):

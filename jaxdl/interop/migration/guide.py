@@ -72,7 +72,7 @@ TITLES = {
     "losses": "Losses (`jaxdl.losses`)",
     "metrics": "Metrics (`jaxdl.metrics`)",
     "penalties": "Penalties (`jaxdl.penalties`)",
-    "train": "Around the training (`jaxdl.train`)",
+    "train": "Training (`jaxdl.train`)",
 }
 
 
