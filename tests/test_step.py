@@ -298,7 +298,9 @@ def test_balanced_is_the_formula_of_scikit_learn_and_a_mask_does_not_count():
     plain, _ = dl.fit(model, data, **options)
     assert not np.allclose(plain.params["kernel"], named.params["kernel"])
     masked = data | {"weight": np.r_[np.zeros(10), np.ones(20)].astype(np.float32)}
-    halves = dict(zip((0, 1, 3), compute_class_weight("balanced", classes=[0, 1, 3], y=data["y"][10:]), strict=True))
+    halves = dict(
+        zip((0, 1, 3), compute_class_weight("balanced", classes=np.array([0, 1, 3]), y=data["y"][10:]), strict=True)
+    )
     one, _ = dl.fit(model, masked, class_weight="balanced", **options)
     other, _ = dl.fit(model, masked, class_weight=halves, **options)
     jax.tree.map(np.testing.assert_array_equal, one.params, other.params)
@@ -325,7 +327,7 @@ class Source:
         ({}, {}, ValueError, "of labels from 0 on"),
         ({"cat": 1.0}, {}, ValueError, "of labels from 0 on"),
         ([[1.0]], {}, ValueError, r"of shape \(classes,\)"),
-        ("even", {}, ValueError, "or a weight for each class, of shape .*; got 'even'"),
+        ("even", {}, ValueError, "or a weight for each class, of shape .*; got even"),
         ({0: 1.0}, {"y": np.ones((8, 4), np.float32)}, TypeError, "needs integer labels; got float32"),
         ("balanced", {"y": np.ones((8, 4), np.float32)}, TypeError, "needs integer labels; got float32"),
         ("balanced", {"y": np.full(8, -1)}, ValueError, "of labels from 0 on; got {-1: 1.0}"),
