@@ -47,9 +47,8 @@ def _labels(call: str, target: Any, weight: Any = None) -> np.ndarray:
     """The integer labels that count, in a row, on the host."""
     array = target.x if isinstance(target, Ragged) else target
     _check_integers(call, array)
-    ones = np.ones(array.shape, bool)
-    ones = Ragged(ones, target.lengths) if isinstance(target, Ragged) else ones
-    counts = without_masked(ones, weight)
+    counts: Any = np.ones(array.shape, bool)
+    counts = without_masked(Ragged(counts, target.lengths) if isinstance(target, Ragged) else counts, weight)
     counts = counts.x if isinstance(counts, Ragged) else counts
     return np.asarray(array)[np.asarray(counts)]
 
