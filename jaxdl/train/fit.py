@@ -22,7 +22,7 @@ from jaxdl.train.precision import check_policy, is_scaled, loss_scaled
 from jaxdl.train.sources import open_feed
 from jaxdl.train.state import TrainState, check_state, create_state
 from jaxdl.train.step import Transform, make_step
-from jaxdl.train.supervised import supervised
+from jaxdl.train.supervised import Supervised, supervised
 
 
 def fit(
@@ -111,12 +111,9 @@ def fit(
     watch_targets(feed, loss_fn, train_state, transform, loss_fn.class_weight)
     evaluate = None
     if validation is not None:
-        held_out = evaluation_feed("fit(validation=…)", validation, 256)
-        held_out.check_epochs("fit(validation=…)", epochs)
+        evaluate = _evaluation(validation, epochs, loss_fn, train_state, transform)
         if validation is data:
-            feed.reading = held_out.reading = threading.Lock()
-        watch_targets(held_out, loss_fn, train_state, transform)
-        evaluate = Evaluation("fit(validation=…)", loss_fn, held_out, transform)
+            feed.reading = evaluate.feed.reading = threading.Lock()
     return drive(
         make_step(loss_fn, optimizer, accumulate=accumulate, log_norms=log_norms),
         train_state,
@@ -128,6 +125,16 @@ def fit(
         transform=transform,
         **run_arguments,
     )
+
+
+def _evaluation(
+    data: Any, epochs: int, loss_fn: Supervised, train_state: TrainState, transform: Transform | None
+) -> Evaluation:
+    """What measures the validation's data."""
+    feed = evaluation_feed("fit(validation=…)", data, 256)
+    feed.check_epochs("fit(validation=…)", epochs)
+    watch_targets(feed, loss_fn, train_state, transform)
+    return Evaluation("fit(validation=…)", loss_fn, feed, transform)
 
 
 def _next_epoch(feed: Feed, train_state: TrainState) -> int:
