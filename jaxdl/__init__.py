@@ -35,8 +35,8 @@ from jaxdl.core import Sum as Sum
 from jaxdl.core import layer as layer
 from jaxdl.core import stateless as stateless
 from jaxdl.train import Checkpoint as Checkpoint
-from jaxdl.train import Stop as Stop
 from jaxdl.train import NonfiniteError as NonfiniteError
+from jaxdl.train import Stop as Stop
 from jaxdl.train import TrainState as TrainState
 from jaxdl.train import by_epoch as by_epoch
 from jaxdl.train import by_path as by_path

@@ -18,6 +18,11 @@ def ratio(total: Any, weight: Any) -> Any:
     return total / weight
 
 
+def count(total: Any, weight: Any) -> Any:
+    """The total itself: how often something was."""
+    return total
+
+
 @struct.dataclass
 class Sum:
     """A weighted total and its weight. Sums add up exactly over uneven batches; one division at the end gives the mean.

@@ -25,13 +25,9 @@ from jaxdl.train.records import history_file as history_file
 from jaxdl.train.records import read_history as read_history
 from jaxdl.train.records import tensorboard as tensorboard
 from jaxdl.train.records import write_history as write_history
-from jaxdl.train.state import TrainState as TrainState
-from jaxdl.train.state import create_state as create_state
-from jaxdl.train.step import make_step as make_step
-from jaxdl.train.step import supervised as supervised
-from jaxdl.train.stopping import early_stopping as early_stopping
 from jaxdl.train.schedule import by_epoch as by_epoch
 from jaxdl.train.state import TrainState as TrainState
 from jaxdl.train.state import create_state as create_state
 from jaxdl.train.step import make_step as make_step
+from jaxdl.train.stopping import early_stopping as early_stopping
 from jaxdl.train.supervised import supervised as supervised

@@ -200,7 +200,7 @@ class Store:
             return None
         try:
             leaves = self._read_position(number)["leaves"]
-            return _filled(like, _named(like), self._read_arrays(number, leaves))
+            return filled(like, named_leaves(like), self._read_arrays(number, leaves))
         except Exception as error:  # whatever a damaged file makes Orbax raise
             warnings.warn(f"checkpoint: {self.folder}, checkpoint_{number}: {error}", stacklevel=2)
             return None

@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.core import bad_value
+from jaxdl.train.precision import cast
 from jaxdl.train.program import OnNonfinite, StepFn, Totals, batch_program, is_inexact, means, zeros_like
 from jaxdl.train.state import TrainState
-from jaxdl.train.step import Supervised, Transform
+from jaxdl.train.step import Transform
+from jaxdl.train.supervised import Supervised
 
 SHOWN = 8
 """How many examples or leaves a message names."""
@@ -182,9 +184,12 @@ def _located(step: StepFn, state: Any, batch: Any) -> tuple[Any, str]:
     loss_fn = getattr(step, "loss_fn", None)
     if not isinstance(loss_fn, Supervised) or not isinstance(state, TrainState) or "locate" not in _rooms:
         return None, ""
-    key = jax.random.fold_in(state.key, state.step)
+    key, params = jax.random.fold_in(state.key, state.step), state.params
+    if loss_fn.policy is not None:
+        params, x = cast((params, batch["x"]), jnp.dtype(loss_fn.policy))
+        batch = batch | {"x": x}
     try:
-        found = _rooms["locate"](loss_fn.model, state.params, state.state, batch, loss=loss_fn.loss, key=key)
+        found = _rooms["locate"](loss_fn.model, params, state.state, batch, loss=loss_fn.loss, key=key)
     except Exception as error:  # whatever a model does when it is run in another way; the error at hand matters more
         return None, f"where it comes from could not be found: {type(error).__name__}: {error}"
     if found:

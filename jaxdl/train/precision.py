@@ -10,6 +10,7 @@ from flax import struct
 
 from jaxdl.core import LayerLike, Sum, bad_value
 from jaxdl.core.checks import positive, positive_int
+from jaxdl.core.sums import count
 from jaxdl.train.transformation import check_optimizer, rule_of, transformation
 
 POLICIES = (None, "bfloat16", "float16")
@@ -22,7 +23,7 @@ def check_policy(call: str, policy: str | None) -> str | None:
     return policy
 
 
-def _cast(tree: Any, dtype: Any) -> Any:
+def cast(tree: Any, dtype: Any) -> Any:
     """The tree with its floating leaves in that dtype."""
     floats = (leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(jnp.result_type(leaf), jnp.floating))
     if all(jnp.result_type(leaf) == dtype for leaf in floats):
@@ -43,8 +44,8 @@ def apply_in(
     if policy is None:
         return model.apply(params, state, x, train=train, key=key)
     dtype = jnp.dtype(policy)
-    output, new = model.apply(_cast(params, dtype), state, _cast(x, dtype), train=train, key=key)
-    wide = jax.tree.map(lambda leaf: _cast(leaf, jnp.promote_types(leaf.dtype, jnp.float32)), output)
+    output, new = model.apply(cast(params, dtype), state, cast(x, dtype), train=train, key=key)
+    wide = jax.tree.map(lambda leaf: cast(leaf, jnp.promote_types(leaf.dtype, jnp.float32)), output)
     return wide, jax.tree.map(lambda leaf, old: leaf.astype(jnp.result_type(old)), new, state)
 
 
@@ -148,10 +149,5 @@ def scale_metrics(before: LossScale, after: LossScale, metrics: dict[str, Any]) 
         return select(~drop, metric, jax.tree.map(jnp.zeros_like, metric))
 
     kept = {name: counted(metric) for name, metric in metrics.items()}
-    skipped = Sum(after.skipped.astype(jnp.float32), jnp.ones(()), total_of)
+    skipped = Sum(after.skipped.astype(jnp.float32), jnp.ones(()), count)
     return kept | {"loss_scale": Sum.of(before.scale), "skipped": skipped}
-
-
-def total_of(total: Any, weight: Any) -> Any:
-    """The total itself: how a count is finished."""
-    return total

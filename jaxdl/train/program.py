@@ -11,7 +11,7 @@ from flax import struct
 from jax import lax
 
 from jaxdl.core import Sum, bad_type, bad_value, describe
-from jaxdl.core.sums import Finish
+from jaxdl.core.sums import Finish, count
 from jaxdl.train.step import Transform
 
 StepFn = Callable[[Any, Any], tuple[Any, Any]]
@@ -100,11 +100,6 @@ def is_inexact(leaf: Any) -> bool:
     return bool(jnp.issubdtype(leaf.dtype, jnp.inexact))
 
 
-def _counted(total: Any, weight: Any) -> Any:
-    """How often something was: the ``finish`` of a count."""
-    return total
-
-
 def _one_step(step: StepFn, guard: OnNonfinite, now: Guarded, batch: Any) -> tuple[Guarded, dict[str, Flat]]:
     """One step; with ``"skip"`` the state as it was, and metrics of no weight, where a step came to no finite one.
 
@@ -119,7 +114,7 @@ def _one_step(step: StepFn, guard: OnNonfinite, now: Guarded, batch: Any) -> tup
     good = jnp.isfinite(metrics["loss"].numbers).all() & (finite | ~now[1]).all()
     kept = jax.tree.map(functools.partial(jnp.where, good), (carry, finite), now)
     # A step that skips by itself, as with a loss scale, counts so already.
-    own = metrics.get("skipped", Flat(jnp.array([0.0, 1.0]), (), _counted))
+    own = metrics.get("skipped", Flat(jnp.array([0.0, 1.0]), (), count))
     weighed = {name: metric.replace(numbers=jnp.where(good, metric.numbers, 0)) for name, metric in metrics.items()}
     return kept, weighed | {"skipped": own.replace(numbers=jnp.where(good, own.numbers, 1))}
 

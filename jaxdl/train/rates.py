@@ -17,7 +17,8 @@ from jaxdl.train.evaluate import named_batch, transformed, watch_targets
 from jaxdl.train.events import Event, Stop
 from jaxdl.train.sources import open_feed
 from jaxdl.train.state import TrainState, create_state
-from jaxdl.train.step import Metrics, Step, Transform, make_step, supervised
+from jaxdl.train.step import Step, Transform, make_step
+from jaxdl.train.supervised import Metrics, supervised
 
 CALL = "find_learning_rate"
 LEAST_STEPS = 20
@@ -96,6 +97,7 @@ def find_learning_rate(
         callbacks=[_end],
         transform=transform,
         progress=False,
+        on_nonfinite=None,
     )
     losses = _met(carry)
     if not len(losses):
