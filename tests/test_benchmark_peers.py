@@ -13,7 +13,7 @@ def no_rank_promotion() -> None:
     """Instead of the suite's: other projects' layers add a bias as they like."""
 
 
-@pytest.mark.parametrize("name", ["cnn", "deep", "gru", "gpt"])
+@pytest.mark.parametrize("name", ["cnn", *(pytest.param(n, marks=pytest.mark.slow) for n in ("deep", "gru", "gpt"))])
 def test_nnx_computes_what_jaxdl_does(name: str) -> None:
     ours, theirs = (open_session(peer, TINY[name]) for peer in ("jaxdl", "nnx"))
     expected = ours.losses(3)

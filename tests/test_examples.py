@@ -58,6 +58,7 @@ def test_functional_learns_the_digits_in_under_60_lines():
     assert len((ROOT / "examples" / "functional.py").read_text().splitlines()) < 60
 
 
+@pytest.mark.slow
 def test_resume_is_killed_and_comes_to_the_same_bits(tmp_path):
     text = run("resume.py", "--kills", 1, "--epochs", 8, "--out", tmp_path / "out").strip().splitlines()
     assert text[0].startswith("killed; what is left: checkpoint_")
@@ -68,6 +69,7 @@ def test_resume_is_killed_and_comes_to_the_same_bits(tmp_path):
     assert text[-1] == "history equal: True"
 
 
+@pytest.mark.slow
 def test_streaming_goes_on_where_it_was_stopped_and_gives_the_best_back(tmp_path):
     words = ["--out", tmp_path, "--patience", 2]
     text = run("streaming.py", "--epochs", 3, *words)
@@ -85,6 +87,7 @@ def test_streaming_goes_on_where_it_was_stopped_and_gives_the_best_back(tmp_path
     assert len((ROOT / "examples" / "streaming.py").read_text().splitlines()) <= 120
 
 
+@pytest.mark.slow
 def test_finetune_beats_the_same_network_from_scratch(tmp_path):
     text = run("finetune.py", "--out", tmp_path / "out", "--few", 1, "--seed", 1)
     assert text.strip().splitlines()[-1].startswith("test accuracy on ")

@@ -301,7 +301,7 @@ def test_sums_are_gone_on_with_by_another_guard(tmp_path, lengths):
     lengths.steps = 3
 
     def stop(event):
-        event.stop = event.kind == "program" and event.epoch == 2
+        return dl.Stop() if event.kind == "program" and event.epoch == 2 else None
 
     expected = run(begin(-1), epochs=2)[1]
     for number, guards in enumerate([("raise", "skip"), ("skip", None)]):
@@ -337,7 +337,7 @@ def test_sums_that_are_not_finite_cannot_be_gone_on_with(tmp_path, lengths):
     lengths.steps = 2
 
     def stop(event):
-        event.stop = event.kind == "program" and event.step == 6
+        return dl.Stop() if event.kind == "program" and event.step == 6 else None
 
     run(begin(3), checkpoint=tmp_path, callbacks=[stop], on_nonfinite=None)
     with pytest.raises(ValueError, match=r"run: the losses of the epoch .* must be finite.*Did you mean an earlier"):

@@ -85,8 +85,8 @@ def test_ragged_batches_and_sequences_equal_the_whole():
         loss_fn = dl.supervised(model, CE, policy=policy, metrics={"perplexity": dl.metrics.perplexity})
         one, metrics = stepped(loss_fn, batch, 1, model)
         other, others = stepped(loss_fn, batch, 3, model)
-        close(other.params, one.params, 1e-6 if policy is None else 1e-2)
-        assert metrics == pytest.approx(others, rel=1e-5 if policy is None else 1e-2)
+        close(other.params, one.params, 1e-6 if policy is None else 3e-2)
+        assert metrics == pytest.approx(others, rel=1e-5 if policy is None else 3e-2)
 
 
 def test_auxiliary_losses_and_finished_metrics_add_up():
