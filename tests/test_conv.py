@@ -523,6 +523,7 @@ ERRORS = [
     ),
     (lambda: F.conv_transpose(X1, K2), "conv_transpose: kernel must have shape (*window, in / groups, out) with 1"),
     (lambda: F.conv_transpose(X1, K1, padding="CAUSAL"), 'must be "VALID", "SAME", an int or pairs (low, high); got'),
+    (lambda: F.conv(X1, K1, padding="same"), "of such ints; got 'same'. Did you mean padding=\"SAME\"?"),
     (lambda: F.conv(X1, K1, padding=np.array([[1, 1]])), "or 1 pairs (low, high) of such ints; got array([[1, 1]])"),
     (lambda: F.conv_transpose(X1, K1, padding=np.array([[1, 1]])), "conv_transpose: padding must be"),
     (

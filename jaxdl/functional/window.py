@@ -19,6 +19,7 @@ from jaxdl.core.errors import bad_value
 Method = Literal["auto", "lax"]
 Sizes = int | Sequence[int]
 Padding = Literal["SAME", "VALID", "CAUSAL"] | int | Sequence[tuple[int, int]]
+PADDING_WORDS = ("SAME", "VALID", "CAUSAL")
 
 # Slices are unrolled, and the time to compile grows with their number: no form may be made of more. 11 × 11, the widest
 # window of the known networks, is within.
@@ -230,7 +231,8 @@ def pad_amounts(
     if _pairs(given, rank):
         return tuple((int(low), int(high)) for low, high in given)
     needs = f'padding must be "VALID", "SAME", "CAUSAL", an int of 0 or more, or {rank} pairs (low, high) of such ints'
-    raise bad_value(call, needs, repr(padding))
+    hint = f'Did you mean padding="{word.upper()}"?' if word.upper() in PADDING_WORDS else ""
+    raise bad_value(call, needs, repr(padding), hint)
 
 
 def _pairs(padding: object, rank: int) -> bool:
