@@ -301,3 +301,15 @@ def test_the_mask_of_a_ragged_batch_has_as_many_axes_as_asked_for():
     batch = dl.Ragged(jnp.ones((2, 3, 4, 5)), jnp.array([2, 0]))
     assert batch.mask().tolist() == [[True, True, False], [False] * 3]
     np.testing.assert_array_equal(batch.mask(4), batch.mask()[..., None, None])
+
+
+def test_a_parameter_that_is_not_there_is_told_beside_those_that_are():
+    model = dl.sequential(("stem", dl.sequential(L.dense(3))), L.dense(2))
+    x = jnp.ones((1, 4))
+    params, state = model.init(jax.random.key(0), x)
+    with pytest.raises(KeyError, match="'kernel'") as caught:
+        model.apply({**params, "stem": {"dens": params["stem"]["dense"]}}, state, x, train=False)
+    assert caught.value.__notes__ == [
+        "  dense(features=3) was given the params {} and the state {}",
+        '  in sequential "stem/dense", input float32[1,4]',
+    ]

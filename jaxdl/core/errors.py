@@ -66,6 +66,17 @@ def trail(error: Exception) -> str:
 
 
 @contextmanager
+def given(call: str, params: Any, state: Any) -> Iterator[None]:
+    """Within it, a name that is looked up in vain is told beside those that the layer was given."""
+    try:
+        yield
+    except KeyError as error:
+        if not getattr(error, "__notes__", None):  # the innermost layer's
+            error.add_note(f"  {call} was given the params {describe(params)} and the state {describe(state)}")
+        raise
+
+
+@contextmanager
 def located(kind: str, name: str, x: Any) -> Iterator[None]:
     """Within it, an error is noted with the path of the child that raised it: once, and grown by each combinator.
 

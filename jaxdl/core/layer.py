@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, overload
 import jax
 
 from jaxdl.core.contract import Apply, Build, Decoding, Init, Params, State
-from jaxdl.core.errors import bad_type, spelled_out
+from jaxdl.core.errors import bad_type, given, spelled_out
 from jaxdl.core.identity import identity
 from jaxdl.core.ragged import Ragged
 from jaxdl.core.show import call_text
@@ -129,7 +129,7 @@ def _record(make: Callable[..., Any], args: Any, kwargs: Any, build: bool, wraps
 
     def apply(params: Params, state: State, x: Any, *, train: bool, key: jax.Array | None = None) -> tuple[Any, State]:
         check_train(call, train)
-        with spelled_out(kind, call):
+        with spelled_out(kind, call), given(call, params, state):
             return checked_result(call, raw_apply(params, state, x, train=train, key=key))
 
     def init(key: jax.Array, x: Any) -> tuple[Params, State]:
