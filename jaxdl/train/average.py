@@ -32,8 +32,9 @@ def ema(optimizer: optax.GradientTransformation, decay: float = 0.999) -> optax.
     ``use_ema`` and PyTorch's ``AveragedModel`` begin with the first weights they see and give these ``dᵗ``). It is kept
     in float32 or better. ``optax.ema`` averages updates, not weights.
 
-    Within :func:`freeze` or :func:`by_path` it averages the parameters of that group; parameters that no average covers
-    are taken as they are. State is no parameter: running statistics of batch norm are not averaged.
+    It must be around whatever changes the updates: of ``optax.chain(ema(…), …)`` it would not see the weights that they
+    make. Within :func:`freeze` or :func:`by_path` it averages the parameters of that group; parameters that no average
+    covers are taken as they are. State is no parameter: running statistics of batch norm are not averaged.
 
     **Args** ``decay``: about how long the memory is: ``1 / (1 − decay)`` updates.
 

@@ -69,10 +69,13 @@ def check_class_weight(call: str, weights: tuple[float, ...], target: Any, weigh
 
 
 def weight_by_class(weights: tuple[float, ...], target: Any, weight: Any) -> jax.Array:
-    """The weight of each label times that of its example, which begins its shape; 0 where that is 0."""
+    """The weight of each label times that of its example, which begins its shape; 0 where that is 0, nan for a label
+    that has none."""
     labels = target.x if isinstance(target, Ragged) else target
     _check_integers("class_weight", labels)
-    chosen = jnp.asarray(weights, jnp.float32).at[labels].get(mode="clip")
+    # Of a label that no check on the host saw: nan, as for one without a weight, and not another class' weight.
+    missing = (labels < 0) | (labels >= len(weights))
+    chosen = jnp.where(missing, jnp.nan, jnp.asarray(weights, float).at[labels].get(mode="clip"))
     if weight is None:
         return chosen
     weight = jnp.asarray(weight)

@@ -16,6 +16,7 @@ from jaxdl.train.guard import Begun, are_finite, is_finite_loss, stopped
 from jaxdl.train.memory import told_what_fills_it
 from jaxdl.train.pace import Pace
 from jaxdl.train.program import (
+    Flat,
     OnNonfinite,
     StepFn,
     Totals,
@@ -62,7 +63,7 @@ class Dispatcher:
 
         Returns the new state, the new totals, and how many steps they were.
         """
-        if not isinstance(totals, dict):  # None at the start of an epoch; the bare leaves in a resumed one
+        if not isinstance(totals, dict):  # None at the start of an epoch; the bare sums in a resumed one
             zero = self._zero(state, segment)
             totals = zero if totals is None else _resumed(zero, totals)
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves((segment.order, segment.data)))
@@ -149,14 +150,18 @@ class Dispatcher:
         return state, totals
 
 
-def _resumed(zero: Totals, leaves: Sequence[Any]) -> Totals:
-    """The sums of an epoch that is gone on with, also by a run whose guard counts what is skipped, or does not."""
-    names = sorted({*zero} if len(leaves) == 2 * len(zero) else {*zero} ^ {"skipped"})
-    saved = {name: leaves[2 * at : 2 * at + 2] for at, name in enumerate(names)}
-    return {
-        name: jax.tree.unflatten(jax.tree.structure(sums), saved[name]) if name in saved else sums
-        for name, sums in zero.items()
-    }
+def _resumed(zero: Totals, saved: Sequence[tuple[str, Any, Any]]) -> Totals:
+    """The sums of an epoch that is gone on with; what was not measured before, such as what the guard skips, counts
+    from here on."""
+    sums = {name: (high, low) for name, high, low in saved}
+
+    def found(name: str, zeros: tuple[Flat, Flat]) -> tuple[Flat, Flat]:
+        high, low = zeros
+        if name not in sums or sums[name][0].shape != high.numbers.shape:
+            return zeros
+        return high.replace(numbers=sums[name][0]), low.replace(numbers=sums[name][1])
+
+    return {name: found(name, zeros) for name, zeros in zero.items()}
 
 
 def release(old: Any, new: Any) -> None:

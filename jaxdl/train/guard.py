@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxdl.core import bad_value
 from jaxdl.train.precision import cast
-from jaxdl.train.program import OnNonfinite, StepFn, Totals, batch_program, is_inexact, means, zeros_like
+from jaxdl.train.program import OnNonfinite, StepFn, Totals, all_finite, batch_program, is_inexact, means, zeros_like
 from jaxdl.train.state import TrainState
 from jaxdl.train.step import Transform
 from jaxdl.train.supervised import Supervised
@@ -72,9 +72,7 @@ def are_finite(tree: Any) -> np.ndarray:
     return np.array(jax.device_get(found), bool)
 
 
-@jax.jit
-def _all_finite(leaf: jax.Array) -> jax.Array:
-    return jnp.isfinite(leaf).all()
+_all_finite = jax.jit(all_finite)
 
 
 def _is_finite(leaf: jax.Array) -> Any:
@@ -115,10 +113,10 @@ def first_bad(begun: Begun, finite: np.ndarray, bad: int, replay: Replay) -> tup
     good, state, totals, probe = begun.at, begun.state, begun.totals, bad - 1
     while bad - good > 1:
         new, sums, reached = replay(state, totals, good, probe)
-        if reached == probe and is_finite_loss(sums) and not (finite & ~are_finite(new)).any():
+        if is_finite_loss(sums) and not (finite & ~are_finite(new)).any():
             good, state, totals = probe, new, sums
         else:
-            bad = probe
+            bad = reached
         probe = (good + bad) // 2
     return good, state
 

@@ -133,13 +133,19 @@ def _number(history: History, index: int) -> int:
 
 
 def _packed(totals: Totals) -> list[Any]:
-    """The leaves of the sums as plain numbers, which JSON keeps to the last bit."""
-    leaves = jax.device_get(jax.tree.leaves(totals))
-    return [{"dtype": str(leaf.dtype), "values": leaf.tolist()} for leaf in leaves]
+    """Each metric's name and its sums as plain numbers, which JSON keeps to the last bit."""
+
+    def plain(leaf: np.ndarray) -> dict[str, Any]:
+        return {"dtype": str(leaf.dtype), "values": leaf.tolist()}
+
+    return [[name, plain(high.numbers), plain(low.numbers)] for name, (high, low) in jax.device_get(totals).items()]
 
 
-def _unpacked(leaves: list[Any]) -> Any:
-    return [jnp.asarray(np.array(leaf["values"], leaf["dtype"])) for leaf in leaves]
+def _unpacked(sums: list[Any]) -> Any:
+    def array(leaf: Any) -> jax.Array:
+        return jnp.asarray(np.array(leaf["values"], leaf["dtype"]))
+
+    return [(name, array(high), array(low)) for name, high, low in sums]
 
 
 def _to_plain(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Many steps as one XLA program whose loop bounds are arguments: compiled once, it serves any number of steps."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -91,9 +92,20 @@ def _begin(guard: OnNonfinite, carry: Any) -> Guarded:
 
 def finite_leaves(tree: Any) -> jax.Array:
     """For each leaf whether all its entries are finite; what is not floating is."""
-    leaves = jax.tree.leaves(tree)
-    found = [jnp.isfinite(leaf).all() if is_inexact(leaf) else jnp.bool_(True) for leaf in leaves]
+    found = [all_finite(leaf) if is_inexact(leaf) else jnp.bool_(True) for leaf in jax.tree.leaves(tree)]
     return jnp.stack(found) if found else jnp.ones(0, bool)
+
+
+def all_finite(leaf: jax.Array) -> jax.Array:
+    """Whether all entries are finite: their product with zeros is, of nan and inf it is nan.
+
+    XLA:CPU reads a leaf for a product several times as fast as for a logical reduction, which it does not vectorise.
+    """
+    width = math.gcd(leaf.size, 512)
+    if width < 16 or leaf.dtype not in (jnp.float32, jnp.float64):
+        return jnp.isfinite(leaf).all()
+    rows = jnp.matmul(leaf.reshape(-1, width), jnp.zeros(width, leaf.dtype), precision="highest")  # 3e38 stays finite
+    return jnp.isfinite(rows).all()
 
 
 def is_inexact(leaf: Any) -> bool:

@@ -80,8 +80,8 @@ def make_step(
     ``optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))``; ``optax.clip_by_block_rms`` does so leaf by leaf,
     and ``optax.adaptive_grad_clip`` by the parameters' norms. They see the gradient of the whole batch, not scaled.
 
-    **Args** ``accumulate``: compute the batch in so many parts, one after the other, in their memory alone: the last
-    one is smaller where they cannot be equal. Totals and weights are added up and divided once, so that the gradient
+    **Args** ``accumulate``: compute the batch in so many parts, one after the other, in their memory alone; the last
+    one is smaller where they cannot be equal, and a few examples may come to fewer parts. Totals and weights are added up and divided once, so that the gradient
     and the metrics are those of the whole batch within rounding, also with weights, masks and ragged sequences. What a
     layer computes over its batch it computes over each part: batch norm normalises by the part's statistics and hands
     its state from part to part, an ``aux_loss`` is the parts' mean by their weight, and dropout has a key for each.

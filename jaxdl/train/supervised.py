@@ -73,6 +73,9 @@ def _measured(name: str, function: Callable[..., Any], prediction: Any, target: 
         return _a_sum(name, function(prediction, target, weight))
     values = function(prediction, target)
     if isinstance(values, Sum):
+        if weight is not None:
+            needs = f"where examples have weights, {name} must give a value for each, or take the weights itself"
+            raise bad_value("supervised", needs, "a Sum", "Did you mean to mark it with dl.metrics.reducing?")
         return values
     if not getattr(values, "shape", ()):
         needs = f"{name} must give a value for each example, not reduced, or a Sum"
