@@ -14,7 +14,7 @@ import jaxdl as dl
 from benchmarks import hlo
 from jaxdl import layers as L
 from jaxdl.train import guard, pace, trace_count
-from jaxdl.train.program import kept_program, train_program, zero_totals
+from jaxdl.train.program import finite_leaves, train_program, zero_totals
 
 RNG = np.random.default_rng(0)
 ONES = np.arange(1, 24, dtype=np.float32)  # 23 examples: 7 batches of 3 and one of 2
@@ -99,10 +99,11 @@ def test_the_program_is_the_same_at_no_instruction_more():
     """And so are its bits, without another trace."""
     key, order = jax.random.key(0), jnp.arange(4).reshape(2, 2)
     counts = []
-    for guarded, program in ((None, train_program), ("raise", kept_program)):
+    for guarded in (None, "raise"):
         totals = zero_totals(step, None, guarded, begin(-1), ONES, order, key)
         where = np.zeros(4, np.int32)
-        text = program.lower(step, None, guarded, begin(-1), totals, ONES, order, key, where).compile().as_text()
+        lowered = train_program.lower(step, None, guarded, begin(-1), totals, ONES, order, key, where)
+        text = lowered.compile().as_text()
         counts.append(hlo.loop_instructions(text))
     assert hlo.difference(*counts) == {}
     found = [run(begin(-1), on_nonfinite=guarded) for guarded in (None, "raise", "skip")]
@@ -241,6 +242,15 @@ def test_what_is_finite_is_told_on_every_kind_of_leaf():
         tree = [jnp.full(3, 3e38), jnp.array([1, jnp.inf]), jnp.arange(2), jax.random.key(0), jnp.bfloat16([1, np.nan])]
     assert guard.are_finite(tree).tolist() == [True, False, True, True, False]
     assert guard.are_finite({}).shape == (0,)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_large_leaves_are_told_by_any_entry(dtype, x64):
+    largest = jnp.finfo(dtype).max
+    for shape in ((64, 48), (3, 5, 31), (5000,), (4096,)):
+        fine = jnp.full(shape, largest, dtype)
+        leaves = [fine, -fine, *(fine.at[(-1,) * len(shape)].set(bad) for bad in (jnp.inf, -jnp.inf, jnp.nan))]
+        assert jax.jit(finite_leaves)(leaves).tolist() == [True, True, False, False, False]
 
 
 # Skipping

@@ -17,7 +17,7 @@ from benchmarks.machine import cpu_count
 from benchmarks.peers.jaxdl_models import ARRANGED, MODELS
 from benchmarks.peers.precision import at_precision
 from benchmarks.workloads import SEED, Autoencoder, Workload
-from jaxdl.train.program import kept_program, means, zero_totals
+from jaxdl.train.program import means, train_program, zero_totals
 
 
 class DiscardedTerminal(io.TextIOBase):
@@ -77,10 +77,11 @@ class Session:
 
     def losses(self, steps: int) -> list[float]:
         step, transform, guard, state, totals, *rest = self.arguments()
+        state = jax.tree.map(functools.partial(jnp.array, copy=True), state)  # the program takes it
         losses = []
         for i in range(steps):
             fresh = jax.tree.map(jnp.zeros_like, totals)
-            state, totals, _ = kept_program(step, transform, guard, state, fresh, *rest, where(i, i + 1))
+            state, totals, _ = train_program(step, transform, guard, state, fresh, *rest, where(i, i + 1))
             losses.append(means(totals)["loss"])
         return losses
 
@@ -119,4 +120,4 @@ class Session:
     def program(self) -> str | None:
         if self.workload.task == "predict":
             return None
-        return kept_program.lower(*self.arguments(), where(0, 1)).compile().as_text()
+        return train_program.lower(*self.arguments(), where(0, 1)).compile().as_text()

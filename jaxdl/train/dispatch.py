@@ -20,8 +20,8 @@ from jaxdl.train.program import (
     OnNonfinite,
     StepFn,
     Totals,
+    copy_program,
     evaluation_program,
-    kept_program,
     trace_count,
     train_program,
     zero_totals,
@@ -52,6 +52,7 @@ class Dispatcher:
         self.call, self.step, self.transform, self.feed = call, step, transform, feed
         self.key, self.beside, self.guard = key, beside, guard
         self.finite: np.ndarray | None = None
+        self.kept: Any = None
         self.paces: dict[Any, Pace] = {}
         self.tail: Future[Any] | None = None
         self.zero: Totals | None = None
@@ -72,16 +73,24 @@ class Dispatcher:
             self.paces[shapes] = Pace()
         pace = self.paces[shapes]
         count = pace.steps(min(segment.steps - at, most))
-        before = Begun(state, totals, segment, epoch, at)
         begun = time.perf_counter()
+        before = self._before(state, totals, segment, epoch, at)
         state, totals, reached = self._call(state, totals, segment, epoch, at, at + count)
         pace.measured(count, time.perf_counter() - begun)
-        if self.guard == "raise" and "loss" in totals:
+        if before is not None:
             self._check(before, state, totals, reached)
         return state, totals, count
 
+    def _before(self, state: Any, totals: Totals, segment: Segment, epoch: int, at: int) -> Begun | None:
+        """Where a watched program begins, in a copy, since it takes what it is given."""
+        if self.guard != "raise" or "loss" not in totals:
+            return None
+        begin = state, totals
+        self.kept = _copied(begin) if self.kept is None else copy_program(self.kept, begin)
+        return Begun(*self.kept, segment, epoch, at)
+
     def _check(self, before: Begun, state: Any, totals: Totals, reached: int) -> None:
-        """Raise when a step of the program came to something that is not finite; else let go of what it began with."""
+        """Raise when a step of the program came to something that is not finite."""
         if not is_finite_loss(before.totals):
             needs = "the losses of the epoch that is gone on with must be finite"
             hint = "Did you mean an earlier checkpoint, or on_nonfinite=None, as it was saved with?"
@@ -92,12 +101,11 @@ class Dispatcher:
         if not is_finite_loss(totals) or (self.finite & ~now).any():
 
             def replay(state: Any, totals: Totals, start: int, stop: int) -> Any:
-                return self._call(state, totals, before.segment, before.epoch, start, stop)
+                return self._call(*_copied((state, totals)), before.segment, before.epoch, start, stop)
 
             setting = self.call, self.step, self.transform, self.key
             raise stopped(*setting, before, self.finite, reached, replay, self.feed.examples)
         self.finite = now
-        release(before.state, state)
 
     def _zero(self, state: Any, segment: Segment) -> Totals:
         if self.zero is not None:
@@ -117,12 +125,8 @@ class Dispatcher:
                 totals = evaluation_program(self.step, self.transform, state, totals, *data, where)
             else:
                 fixed = self.step, self.transform, self.guard
-                state, totals, reached = self._program(*fixed, state, totals, *data, self.key, where)
+                state, totals, reached = train_program(*fixed, state, totals, *data, self.key, where)
             return state, jax.block_until_ready(totals), int(reached)
-
-    @property
-    def _program(self) -> Any:
-        return kept_program if self.guard == "raise" else train_program
 
     def _prepared(self, state: Any, totals: Totals, segment: Segment) -> Any:
         """Have the program for a segment's shapes compiled, by running none of its steps."""
@@ -130,10 +134,7 @@ class Dispatcher:
             self.tail.result()
             self.tail = None
         before = trace_count()
-        start = state
         state, totals, _ = self._call(state, totals, segment, 0, 0, 0)
-        if self.guard == "raise":
-            release(start, state)
         if trace_count() > before and len(self.paces) >= self.feed.kinds:
             earlier = ", ".join(str(order[0][1]) for order, *_ in self.paces)
             warnings.warn(
@@ -145,7 +146,7 @@ class Dispatcher:
         if self.beside is not None and not self.paces and (tail := self.feed.tail()) is not None:
             arguments = (*specs((state, totals, *tail, self.key)), jax.ShapeDtypeStruct((4,), jnp.int32))
             # Traced here, where the caller's settings (float64, say) hold: they are a thread's own.
-            lowered = self._program.lower(self.step, self.transform, self.guard, *arguments)
+            lowered = train_program.lower(self.step, self.transform, self.guard, *arguments)
             self.tail = self.beside.submit(lowered.compile)
         return state, totals
 
@@ -164,9 +165,5 @@ def _resumed(zero: Totals, saved: Sequence[tuple[str, Any, Any]]) -> Totals:
     return {name: found(name, zeros) for name, zeros in zero.items()}
 
 
-def release(old: Any, new: Any) -> None:
-    """Let go of the memory of a state, whoever holds it, now that there is a newer one: as if it had been donated."""
-    kept = set(map(id, jax.tree.leaves(new)))
-    for leaf in jax.tree.leaves(old):
-        if id(leaf) not in kept:
-            leaf.delete()
+def _copied(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree)

@@ -66,8 +66,8 @@ def run(
     A step whose ``loss`` (the metric of that name) is not finite ends the program through its loop's condition, and
     :class:`NonfiniteError` names the step, the examples and, for a step of ``make_step(supervised(model, …))``, the
     layer; it holds the state before and the batch. So does a train state that is no longer finite where it was, which
-    is looked at after each program, before it is saved. For that the state that a program begins with is kept: it
-    costs the memory of one more, and a copy a program.
+    is looked at after each program, before it is saved. For that a copy of the state that a program begins with is
+    kept: it costs the memory of one more, and one pass over it to copy and one to look, a program.
 
     **Args**
     ``train_state``: any pytree of arrays; the step gives back one like it. It is copied first, unless ``consume``.

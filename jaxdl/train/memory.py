@@ -13,7 +13,7 @@ from jaxdl.train.feed import Segment
 def told_what_fills_it(call: str, state: Any, segment: Segment, kept: bool) -> Iterator[None]:
     """Within it, XLA's error for memory that is at an end becomes one that says what takes how much, and the mends.
 
-    **Args** ``kept``: whether the state that a program begins with is held beside the one that it makes.
+    **Args** ``kept``: whether a copy of the state that a program begins with is held beside it.
     """
     try:
         yield

@@ -200,8 +200,12 @@ train_program = jax.jit(_loop, static_argnums=(0, 1, 2), donate_argnums=(3, 4))
 """``(step, transform, guard, carry, totals, data, order, key, where) -> (carry, totals, reached)``; carry and totals
 are donated."""
 
-kept_program = jax.jit(_loop, static_argnums=(0, 1, 2))
-"""The same, but what goes in stays: what the guard ``"raise"`` replays from."""
+
+@functools.partial(jax.jit, donate_argnums=0, keep_unused=True)
+def copy_program(spare: Any, tree: Any) -> Any:
+    """A copy of a tree in the memory of a spare one like it: fresh memory would cost several times as much."""
+    return jax.tree.map(jnp.copy, tree)
+
 
 batch_program = jax.jit(_batch, static_argnums=0)
 """``(transform, data, order, key, where, i)``: the batch of step ``i`` alone."""
