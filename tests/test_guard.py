@@ -247,7 +247,7 @@ def test_what_is_finite_is_told_on_every_kind_of_leaf():
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_large_leaves_are_told_by_any_entry(dtype, x64):
     largest = jnp.finfo(dtype).max
-    for shape in ((64, 48), (3, 5, 31), (5000,), (4096,)):
+    for shape in ((128, 160), (33, 5, 131), (20_000,), (1 << 14,), (5,)):
         fine = jnp.full(shape, largest, dtype)
         leaves = [fine, -fine, *(fine.at[(-1,) * len(shape)].set(bad) for bad in (jnp.inf, -jnp.inf, jnp.nan))]
         assert jax.jit(finite_leaves)(leaves).tolist() == [True, True, False, False, False]
@@ -321,6 +321,24 @@ def test_sums_are_gone_on_with_by_another_guard(tmp_path, lengths):
         assert history["loss"] == expected["loss"]
         assert history["other"] == expected["other"]
         assert history["skipped"] == ([None, 0] if guards[1] else [0, None])
+
+
+def test_sums_are_gone_on_with_by_name(tmp_path, lengths):
+    """A metric that is new counts from there on, and takes nothing of another's."""
+    lengths.steps = 3
+
+    def renamed(s, batch):
+        s, metrics = step(s, batch)
+        return s, {"loss": metrics["loss"], "another": 0 * metrics["other"]}
+
+    def stop(event):
+        return dl.Stop() if event.kind == "program" else None
+
+    run(begin(-1), epochs=1, checkpoint=tmp_path, callbacks=[stop])
+    options = dict(epochs=1, batch_size=3, seed=3, progress=False)
+    _, history = dl.run(renamed, begin(-1), ONES, checkpoint=tmp_path, resume=True, **options)
+    assert history["loss"] == run(begin(-1), epochs=1)[1]["loss"]
+    assert history["another"] == [0]
 
 
 def test_a_checkpoint_is_never_of_a_bad_state_and_a_resumed_run_may_skip(tmp_path, lengths):

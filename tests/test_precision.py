@@ -259,6 +259,12 @@ def test_wrong_arguments_are_named():
     half = dl.supervised(model, loss, policy="float16")
     with pytest.raises(ValueError, match="scales the loss; got one without. Did you mean dl.train.loss_scaled"):
         dl.make_step(half, OPTIMIZER)
+    start = create_state(model, OPTIMIZER, data["x"])
+    options = dict(loss=loss, optimizer=OPTIMIZER, epochs=1, batch_size=2, progress=False, policy="float16")
+    with pytest.raises(
+        ValueError, match=r"train_state must be one of an optimizer that scales.*dl.train.loss_scaled\("
+    ):
+        dl.fit(model, data, train_state=start, **options)
     with pytest.raises(TypeError, match="loss_scaled: an optimizer must be from optax"):
         loss_scaled("adam")
     with pytest.raises(ValueError, match="initial must be a positive number"):

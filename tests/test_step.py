@@ -156,6 +156,30 @@ def test_wrong_parts_are_named():
         dl.make_step(other_mean, optax.identity(), accumulate=2)(state, {"x": jnp.ones(4), "y": jnp.ones(3)})
 
 
+def test_parts_add_up_in_full_where_the_parameters_are_halves():
+    """A weight beyond 65,504, and a sum whose parts are less than its rounding."""
+    for dtype in (jnp.float16, jnp.bfloat16):
+        model = L.dense(4, param_dtype=dtype)
+        batch = labelled(64, weight=np.full(64, 3000, np.float32))
+        batch["x"] = batch["x"].astype(dtype)
+        one, metrics = stepped(dl.supervised(model, CE), batch, 1, model, optax.sgd(1.0))
+        other, others = stepped(dl.supervised(model, CE), batch, 64, model, optax.sgd(1.0))
+        assert other.params["kernel"].dtype == dtype
+        for a, b in zip(jax.tree.leaves(other.params), jax.tree.leaves(one.params), strict=True):
+            atol = 3 * float(jnp.finfo(dtype).eps)
+            np.testing.assert_allclose(a.astype(jnp.float32), b.astype(jnp.float32), rtol=0, atol=atol)
+        assert metrics == pytest.approx(others, rel=1e-2)
+
+
+def test_a_sum_that_leaves_out_the_weights_is_named():
+    model, batch = L.dense(4), labelled(6, weight=np.ones(6, np.float32))
+    params, _ = model.init(jax.random.key(0), batch["x"])
+    loss_fn = dl.supervised(model, CE, metrics={"mine": lambda prediction, y: dl.Sum.of(prediction)})
+    text = "have weights, mine must give a value for each, or take .* Did you mean to mark it with dl.metrics.reducing?"
+    with pytest.raises(ValueError, match=text):
+        loss_fn(params, {}, batch, key=None, train=False)
+
+
 # --- averages of the weights
 
 
@@ -324,6 +348,8 @@ class Source:
         ([1.0, 2.0, 1.0], {}, ValueError, r"got none for \[3\], only for \[0, 1, 2\]"),
         ({0: -1.0}, {}, ValueError, "finite numbers of 0 or more"),
         ([1.0, float("nan")], {}, ValueError, "finite numbers of 0 or more"),
+        ({0: "heavy"}, {}, ValueError, "finite numbers of 0 or more; got {0: 'heavy'}"),
+        (["heavy"], {}, ValueError, "finite numbers of 0 or more"),
         ({}, {}, ValueError, "of labels from 0 on"),
         ({"cat": 1.0}, {}, ValueError, "of labels from 0 on"),
         ([[1.0]], {}, ValueError, r"of shape \(classes,\)"),
@@ -338,6 +364,18 @@ def test_wrong_class_weights_are_named(class_weight, changes, kind, text):
     options = dict(loss=CE, optimizer=OPTIMIZER, epochs=1, batch_size=4, progress=False)
     with pytest.raises(kind, match=text):
         dl.fit(L.dense(4), data, class_weight=class_weight, **options)
+
+
+def test_a_label_that_no_check_saw_has_no_other_class_weight():
+    """A transform is trusted with the labels that it makes."""
+    batch = labelled(3) | {"y": np.array([0, 1, 3], np.int32)}
+    for labels, expected in (([0, 1, 3], False), ([0, 1, -1], False), ([0, 1, 2], True)):
+        loss_fn = dl.supervised(L.dense(4), CE, class_weight=[1, 2, 1])
+        params, _ = L.dense(4).init(jax.random.key(0), batch["x"])
+        measured = jax.jit(partial(loss_fn, key=None, train=True))
+        given = batch | {"y": jnp.array(labels)}
+        assert bool(jnp.isfinite(measured(params, {}, given)[0].mean())) == expected
+        assert np.isfinite(measured(params, {}, given | {"weight": jnp.array([1.0, 1, 0])})[0].mean())
 
 
 def test_class_weights_of_sources_and_sequences():

@@ -47,7 +47,7 @@ def accumulated(
         seen.append(sums)
     weight, metrics = jax.tree.map(lambda *leaves: sum(leaves[1:], start=leaves[0]), *seen)
     weight = jnp.where(weight == 0, 1, weight)
-    mean = jax.tree.map(lambda sum, leaf: (sum / weight.astype(sum.dtype)).astype(leaf.dtype), carry[0], params)
+    mean = jax.tree.map(lambda total, leaf: (total / weight.astype(total.dtype)).astype(leaf.dtype), carry[0], params)
     return mean, carry[1], metrics
 
 

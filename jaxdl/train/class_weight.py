@@ -20,16 +20,16 @@ def class_weights(call: str, class_weight: Any) -> tuple[float, ...]:
     if isinstance(class_weight, Mapping):
         if not class_weight or not all(is_int(label) and label >= 0 for label in class_weight):
             raise bad_value(call, "class_weight must be {label: weight}, of labels from 0 on", dict(class_weight))
-        given = {int(label): float(weight) for label, weight in class_weight.items()}
+        given = {int(label): weight for label, weight in class_weight.items()}
     else:
-        array = None if isinstance(class_weight, str) else np.asarray(class_weight, np.float64)
-        if array is None or array.ndim != 1 or not array.size:
+        array = np.asarray(class_weight)
+        if array.ndim != 1 or not array.size:
             needs = "class_weight must be {label: weight}, or a weight for each class, of shape (classes,)"
             raise bad_value(call, needs, class_weight)
         given = dict(enumerate(array.tolist()))
-    if not all(0 <= weight < math.inf for weight in given.values()):
+    if not all(isinstance(weight, int | float) and 0 <= weight < math.inf for weight in given.values()):
         raise bad_value(call, "class_weight must be finite numbers of 0 or more", given)
-    return tuple(given.get(label, math.nan) for label in range(max(given) + 1))
+    return tuple(float(given.get(label, math.nan)) for label in range(max(given) + 1))
 
 
 def balanced(call: str, data: Any) -> dict[int, float]:

@@ -87,7 +87,8 @@ class Dispatcher:
             return None
         begin = state, totals
         self.kept = _copied(begin) if self.kept is None else copy_program(self.kept, begin)
-        return Begun(*self.kept, segment, epoch, at)
+        state, totals = self.kept
+        return Begun(state, totals, segment, epoch, at)
 
     def _check(self, before: Begun, state: Any, totals: Totals, reached: int) -> None:
         """Raise when a step of the program came to something that is not finite."""
@@ -101,7 +102,8 @@ class Dispatcher:
         if not is_finite_loss(totals) or (self.finite & ~now).any():
 
             def replay(state: Any, totals: Totals, start: int, stop: int) -> Any:
-                return self._call(*_copied((state, totals)), before.segment, before.epoch, start, stop)
+                state, totals = _copied((state, totals))
+                return self._call(state, totals, before.segment, before.epoch, start, stop)
 
             setting = self.call, self.step, self.transform, self.key
             raise stopped(*setting, before, self.finite, reached, replay, self.feed.examples)
@@ -160,7 +162,7 @@ def _resumed(zero: Totals, saved: Sequence[tuple[str, Any, Any]]) -> Totals:
         high, low = zeros
         if name not in sums or sums[name][0].shape != high.numbers.shape:
             return zeros
-        return high.replace(numbers=sums[name][0]), low.replace(numbers=sums[name][1])
+        return Flat(sums[name][0], high.shape, high.finish), Flat(sums[name][1], low.shape, low.finish)
 
     return {name: found(name, zeros) for name, zeros in zero.items()}
 

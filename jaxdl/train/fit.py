@@ -18,7 +18,7 @@ from jaxdl.train.engine import drive
 from jaxdl.train.evaluate import Evaluation, evaluation_feed, named_batch, transformed, watch_targets
 from jaxdl.train.events import History
 from jaxdl.train.feed import Feed
-from jaxdl.train.precision import check_policy, is_scaled, loss_scaled
+from jaxdl.train.precision import LossScale, check_policy, is_scaled, loss_scaled
 from jaxdl.train.sources import open_feed
 from jaxdl.train.state import TrainState, check_state, create_state
 from jaxdl.train.step import Transform, make_step
@@ -85,6 +85,10 @@ def fit(
     _check_kinds(model, loss, optimizer, metrics, penalty, train_state)
     _check_names(run_arguments)
     if check_policy("fit", policy) == "float16" and not is_scaled(optimizer):
+        if train_state is not None and not isinstance(train_state.opt_state, LossScale):
+            needs = 'with policy="float16" the train_state must be one of an optimizer that scales the loss'
+            hint = "Did you mean optimizer=dl.train.loss_scaled(optimizer), here and for the opt_state of train_state?"
+            raise bad_value("fit", needs, "one of another", hint)
         optimizer = loss_scaled(optimizer)
     if isinstance(class_weight, str) and class_weight == "balanced":
         class_weight = balanced("fit", data)

@@ -81,10 +81,11 @@ def make_step(
     and ``optax.adaptive_grad_clip`` by the parameters' norms. They see the gradient of the whole batch, not scaled.
 
     **Args** ``accumulate``: compute the batch in so many parts, one after the other, in their memory alone; the last
-    one is smaller where they cannot be equal, and a few examples may come to fewer parts. Totals and weights are added up and divided once, so that the gradient
-    and the metrics are those of the whole batch within rounding, also with weights, masks and ragged sequences. What a
-    layer computes over its batch it computes over each part: batch norm normalises by the part's statistics and hands
-    its state from part to part, an ``aux_loss`` is the parts' mean by their weight, and dropout has a key for each.
+    one is smaller where they cannot be equal, and a few examples may come to fewer parts. Totals and weights are added
+    up and divided once, so that the gradient and the metrics are those of the whole batch within rounding, also with
+    weights, masks and ragged sequences. What a layer computes over its batch it computes over each part: batch norm
+    normalises by the part's statistics and hands its state from part to part, an ``aux_loss`` is the parts' mean by
+    their weight, and dropout has a key for each.
     ``log_norms``: report the global (L2) norms of the gradient and the parameters as metrics.
 
     Where the optimizer is :func:`jaxdl.train.loss_scaled`, the metrics have ``loss_scale``, and ``skipped``: how many

@@ -154,7 +154,8 @@ def supervised(
     ``class_weight``: ``{label: weight}`` or a weight for each class, for integer labels. While it trains, the loss of
     an example (or position) counts as its class' weight times its own, and their mean divides by the sum of these
     products, as PyTorch's does (Keras divides by the number of examples, so that there the scale of the weights is one
-    of the learning rate). Metrics and the validation's loss do without.
+    of the learning rate). Metrics and the validation's loss do without. A label that has no weight is an error on the
+    host, and makes the loss nan where only the program sees it (one that a transform makes).
 
     Example:
         >>> import jax, jax.numpy as jnp
