@@ -1,6 +1,7 @@
 """Weights in files: into a model by path, and what damaged and hostile files come to."""
 
 import json
+import os
 import pathlib
 import re
 import struct
@@ -66,6 +67,7 @@ STEM_PATHS = ("stem/bias", "stem/kernel")
     ("params", "options", "matched"),
     [
         (zeros(coder=STEM), {"rename": {"stem": "coder"}, "where": "coder/*"}, ("coder/bias", "coder/kernel")),
+        (zeros(coder=STEM), {"rename": {"stem/": "/coder/"}, "where": "coder/*"}, ("coder/bias", "coder/kernel")),
         ({"net": zeros(stem=STEM)}, {"rename": {"": "net"}, "where": "*/stem/*"}, ("net/stem/bias", "net/stem/kernel")),
         ({"kernel": np.zeros((3, 4), np.float32)}, {"rename": {"stem": ""}, "where": "kernel"}, ("kernel",)),
         (zeros(stem=STEM), {"where": ["*/kernel", "stem/bias"], "strict": False}, STEM_PATHS),
@@ -109,6 +111,18 @@ def test_everything_that_does_not_fit_is_said_at_once_with_both_sides(path):
 def test_globs_and_prefixes_that_match_nothing_are_errors(path, options, message):
     with pytest.raises(ValueError, match=message):
         dl.interop.load_into(zeros(stem=STEM), path, **options)
+
+
+def test_a_file_is_on_the_disk_before_it_takes_the_name(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("jaxdl.core.files.os.fsync", lambda number: synced.append(os.fstat(number).st_size))
+    dl.interop.save_params(tmp_path / "a", ARRAYS)
+    assert synced == [(tmp_path / "a").stat().st_size]
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(ValueError, match=r"load_params\('.*'\): path must be a file; got a folder"):
+        dl.interop.load_params(tmp_path)
 
 
 def test_metadata_are_texts(path):

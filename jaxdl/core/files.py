@@ -15,6 +15,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())  # else a machine that goes down may keep the name and lose the numbers
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

@@ -85,7 +85,7 @@ def load_into(
     call = f"load_into({str(path)!r})"
     here = flat_paths(params)
     chosen = [name for name, one in flat_paths(select(call, params, where)).items() if one]
-    rename = dict(rename or {})
+    rename = {old.strip("/"): new.strip("/") for old, new in (rename or {}).items()}
     found = read_tensors("load_into", path, lambda name: _renamed(name, rename) in chosen)
     sources = _sources(call, found.names, rename)
     matched = {name: found.arrays[sources[name]] for name in chosen if name in sources}

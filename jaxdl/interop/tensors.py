@@ -36,10 +36,12 @@ def _of_metadata(metadata: Mapping[str, str]) -> str:
 def read_tensors(call: str, path: str | os.PathLike[str], wanted: Callable[[str], bool] = lambda name: True) -> Tensors:
     """The arrays of the names that are wanted. Files that jaxdl wrote hold digests, against which they are checked.
 
-    **Raises** ``OSError`` where there is no such file, ``ValueError`` for one that is not sound.
+    **Raises** ``OSError`` where there is no such file, ``ValueError`` for a folder and for a file that is not sound.
     """
     safetensors = need("safetensors", call, extra="export")
     call = f"{call}({str(path)!r})"
+    if Path(path).is_dir():
+        raise bad_value(call, "path must be a file", "a folder")
     try:
         with safetensors.safe_open(path, "numpy") as file:
             # The library has found the header sound, and within its bounds: only now is it safe to look for more.
