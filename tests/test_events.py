@@ -227,6 +227,59 @@ def test_ctrl_c_gives_the_best_back_as_well():
     assert int(state["done"]) == 12
 
 
+def test_what_is_shown_at_the_end_is_true_of_what_is_returned(capsys):
+    def press(event):
+        if event.kind == "epoch" and event.epoch == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    arguments = {"progress": True, "evaluate": measured, "epochs": 9}
+    for callbacks, end in [
+        ([press], "Ctrl-C; what is reached is returned"),
+        ([dl.early_stopping("validation_value"), press], "Ctrl-C"),
+    ]:
+        run(callbacks=callbacks, **arguments)
+        assert capsys.readouterr().out.splitlines()[-1].endswith(f" s: {end}")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (jnp.float32(0.5), 0.5),
+        (np.float16(0.5), 0.5),
+        (jnp.bfloat16(0.5), 0.5),
+        (np.int64(3), 3),
+        (np.bool_(True), 1),
+        (None, None),
+        (jnp.arange(3, dtype=jnp.float16), np.arange(3.0)),
+        ([1, 2], np.array([1, 2])),
+    ],
+)
+def test_what_an_evaluation_gives_is_kept_as_figures_also_over_a_resume(tmp_path, given, kept):
+    def stop(event):
+        return dl.Stop() if event.kind == "epoch" else None
+
+    arguments = dict(epochs=2, evaluate=lambda state: {"figure": given}, checkpoint=tmp_path)
+    run(callbacks=[stop], **arguments)
+    _, history = run(resume=True, **arguments)
+    for value in history["validation_figure"]:
+        assert type(value) is type(kept)
+        np.testing.assert_array_equal(value, kept)
+        assert getattr(value, "dtype", None) == getattr(kept, "dtype", None)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"note": "good"}, "run(evaluate=…): 'note' must be a number, an array of numbers, or None; got good"),
+        ({"deep": {"a": 1}}, "run(evaluate=…): 'deep' must be a number, an array of numbers, or None; got {'a': 1}"),
+        (0.5, "run(evaluate=…): evaluate must return a dict of figures by name; got 0.5"),
+    ],
+)
+def test_what_is_no_figure_is_named(given, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        run(epochs=1, evaluate=lambda state: given)
+
+
 def test_an_epoch_that_was_cut_short_is_never_the_best():
     def stop(event):
         return dl.Stop() if event.kind == "program" and event.epoch == 3 else None
@@ -261,6 +314,34 @@ def test_a_resumed_run_stops_where_the_whole_one_does_with_the_same_state(tmp_pa
         assert history["validation_value"] == expected["validation_value"]
 
 
+@pytest.mark.parametrize("cut", [2, 4])
+def test_a_run_that_was_cut_before_an_evaluation_knows_its_epoch_and_its_best(tmp_path, cut):
+    def stop(event):
+        return dl.Stop() if event.kind == "program" and (event.epoch, event.step) == (cut, 3) else None
+
+    checkpoint = dl.Checkpoint(tmp_path, best="validation_value", mode="min")
+    following(measured, callbacks=[stop], checkpoint=checkpoint)
+    events = []
+    callbacks = [dl.early_stopping("validation_value", patience=2), events.append]
+    state, history = following(measured, callbacks=callbacks, checkpoint=checkpoint, resume=True)
+    told = [(event.epoch, event.metrics["epoch"]) for event in events if event.kind == "epoch"]
+    assert told == [(epoch, epoch) for epoch in range(cut, 7)]
+    assert history["epoch"] == [1, 2, 3, 4, 5, 6]
+    assert int(state["done"]) == 12
+
+
+def test_any_earlier_epoch_is_read_from_the_checkpoints_where_one_holds_it(tmp_path):
+    found = []
+
+    def look(event):
+        if event.kind == "epoch" and event.epoch == 4:
+            found.extend(event.saved(epoch) for epoch in (1, 2, 3, 4, 9))
+
+    checkpoint = dl.Checkpoint(tmp_path, keep=2, best="validation_value", mode="min")
+    following(measured, 4, callbacks=[look], checkpoint=checkpoint)
+    assert [state and int(state["done"]) for state in found] == [None, 6, 9, None, None]
+
+
 def test_a_best_state_that_no_checkpoint_holds_is_told(tmp_path):
     def stop(event):
         return dl.Stop() if event.kind == "epoch" and event.epoch == 5 else None
@@ -272,7 +353,7 @@ def test_a_best_state_that_no_checkpoint_holds_is_told(tmp_path):
     with pytest.warns(UserWarning, match=message):
         state, history = following(measured, callbacks=[stopping], checkpoint=checkpoint, resume=True)
     assert len(history["epoch"]) == 8
-    assert int(state["done"]) == 24
+    assert int(state["done"]) == 3 * 7, "the best of those from there on"
 
 
 def test_the_copy_is_one_of_its_own():
@@ -299,7 +380,7 @@ def test_one_callback_serves_run_after_run():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"column": "validation_los"}, "column must be one of the history, ['epoch', 'steps', 'seen', "
+        ({"column": "validation_los"}, "column must be one of the history's columns, ['epoch', 'steps', 'seen', "
                                        "'validation_value', 'seconds']; got 'validation_los'"),
         ({"patience": 0}, "patience must be a positive int; got 0"),
         ({"mode": "least"}, "mode must be \"min\" or \"max\"; got 'least'"),

@@ -18,7 +18,7 @@ from jaxdl.core.checks import check_seed, is_int, positive_int
 from jaxdl.train.checkpoint import Checkpoint
 from jaxdl.train.dispatch import Dispatcher
 from jaxdl.train.evaluate import Evaluation
-from jaxdl.train.events import Callback, Event, History, Moments, Stop, nothing_saved, record
+from jaxdl.train.events import Callback, Event, History, Moments, Stop, figures, nothing_saved, record
 from jaxdl.train.feed import Feed, Segment
 from jaxdl.train.guard import NonfiniteError, check_guard
 from jaxdl.train.interrupt import Interrupt, catch_interrupt
@@ -80,8 +80,8 @@ def run(
     ``batch_size``: examples a step, for all but streams of batches. ``remainder``: ``"train"`` on a smaller last batch,
     or ``"drop"`` it. ``seed``, ``first_epoch``: the order of an epoch is a function of the seed and its number.
     ``steps_per_epoch``: where an epoch of a stream ends, if not with the stream.
-    ``evaluate``: called with the train state after each epoch; what it gives goes into the history, under names that
-    begin with ``validation_``.
+    ``evaluate``: called with the train state after each epoch; the figures by name that it gives go into the history,
+    under names that begin with ``validation_``.
     ``transform``: ``(batch, key) -> batch``, inside of the program: uint8 to float, or augmentation; pure. The key is
     None where nothing may be augmented: in evaluation, and where only shapes are asked for.
     ``checkpoint``: a folder, or a :class:`Checkpoint` that says how often and what is kept. ``resume``: go on from what
@@ -242,18 +242,19 @@ class _Engine:
         record(self.history, row)
         if whole:
             self.position = here.next_epoch()
-        told = {"step": here.steps, "steps": self.feed.steps, "metrics": row, "state": self.state}
-        self.moments.tell(kind="epoch", whole=whole, **told)
+        told = {"epoch": here.epoch + 1, "step": here.steps, "steps": self.feed.steps, "metrics": row}
+        self.moments.tell(kind="epoch", whole=whole, state=self.state, **told)
         if self.keeper is not None and whole:
             self.keeper.epoch_done(self.state, self.position, self.history)
 
     def _evaluated(self, evaluate: Evaluate) -> dict[str, Any] | None:
         """What the evaluation comes to; None if the run was stopped in the middle of it."""
         if not isinstance(evaluate, Evaluation):
-            return evaluate(self.state)
+            return figures(evaluate(self.state))
         programs = evaluate.programs(self.state)
         for done in programs:
-            self.moments.tell(kind="evaluation", step=done, steps=evaluate.feed.steps)
+            told = {"epoch": self.position.epoch + 1, "step": done, "steps": evaluate.feed.steps}
+            self.moments.tell(kind="evaluation", **told)
             # Of a stream nobody knows that this was the last one before it is asked for another.
             if self._done() and done != evaluate.feed.steps and next(programs, None) is not None:
                 return None

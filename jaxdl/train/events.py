@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from jaxdl.core import bad_type, bad_value
 
@@ -107,16 +109,38 @@ class Moments:
             if answer is None:
                 continue
             check_answer(answer, self.event.state)
-            self.stop = self.stop or answer
+            ended = self.event.kind == "end"
+            self.stop = self.stop if ended else self.stop or answer
             if answer.state is not None:
                 self.result = answer.state
-                if self.event.kind == "end":
-                    self.event = replace(self.event, state=answer.state)
+                if ended:
+                    self.event = replace(self.event, state=answer.state, stop=self._stop())
 
     def end(self, state: Any) -> Any:
         """Tell the end; gives the state that the run returns."""
-        self.tell(kind="end", state=state if self.result is None else self.result, stop=self.stop)
+        self.tell(kind="end", state=state if self.result is None else self.result, stop=self._stop())
         return self.event.state
+
+    def _stop(self) -> Stop | None:
+        """What ended the run, with the state that the run returns, where a callback gave one."""
+        return self.stop if self.stop is None else replace(self.stop, state=self.result)
+
+
+def figures(found: Any) -> dict[str, Any]:
+    """What an evaluation gave, as a history holds it: floats, ints, None, or NumPy arrays of several; else an error."""
+    if not isinstance(found, dict):
+        raise bad_type("run(evaluate=…)", "evaluate must return a dict of figures by name", found)
+    return {name: _figure(name, value) for name, value in found.items()}
+
+
+def _figure(name: str, value: Any) -> Any:
+    if value is None or type(value) in (int, float):
+        return value
+    array = np.asarray(value)
+    if not (jnp.issubdtype(array.dtype, jnp.floating) or array.dtype.kind in "biu"):
+        raise bad_type("run(evaluate=…)", f"{name!r} must be a number, an array of numbers, or None", value)
+    array = array.astype(np.int64 if array.dtype.kind in "biu" else np.float64)
+    return array if array.ndim else array.item()
 
 
 def record(history: History, row: dict[str, Any]) -> None:
@@ -124,6 +148,15 @@ def record(history: History, row: dict[str, Any]) -> None:
     earlier = len(next(iter(history.values()), []))
     for name in dict.fromkeys([*history, *row]):
         history.setdefault(name, [None] * earlier).append(row.get(name))
+
+
+def one_figure(call: str, argument: str, history: History, name: str) -> list[Any]:
+    """The column of a history that holds one figure an epoch; an error names the argument that asks for it."""
+    if name not in history:
+        raise bad_value(call, f"{argument} must be one of the history's columns, {list(history)}", repr(name))
+    if any(np.ndim(value) for value in history[name]):
+        raise bad_value(call, f"{name} must be one figure an epoch", history[name][-1])
+    return history[name]
 
 
 def standing(

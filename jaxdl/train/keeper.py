@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxdl.core import bad_value, describe
 from jaxdl.train.checkpoint import Checkpoint, Store
-from jaxdl.train.events import History, standing
+from jaxdl.train.events import History, one_figure, standing
 from jaxdl.train.feed import Feed
 from jaxdl.train.program import Totals
 
@@ -72,13 +72,15 @@ class Keeper:
             raise bad_value("run(resume=True)", f"seed and data must be those of the run, {saved['run']}", self.run)
         totals = None if saved["totals"] is None else _unpacked(saved["totals"])
         history = {name: [_from_plain(value) for value in column] for name, column in saved["history"].items()}
-        position = Position(saved["epoch"], saved["steps"], saved["done"], totals, saved["metrics"])
+        metrics = {name: _from_plain(value) for name, value in saved["metrics"].items()}
+        position = Position(saved["epoch"], saved["steps"], saved["done"], totals, metrics)
         self.saved = position.number
         return state, position, history
 
     def saved_epoch(self, like: Any, history: History, epoch: int) -> Any:
         """The state at the end of an epoch of the history, where a checkpoint holds it; None where none does."""
-        return self.store.read(_number(history, history["epoch"].index(epoch)), like)
+        epochs = history.get("epoch", [])
+        return self.store.read(_number(history, epochs.index(epoch)), like) if epoch in epochs else None
 
     def most(self, done: int) -> int:
         """How many steps the next program may have, so that it ends where a save is due."""
@@ -95,12 +97,9 @@ class Keeper:
 
     def epoch_done(self, state: Any, position: Position, history: History) -> None:
         """Save after an epoch, if there is a best one to be kept."""
-        name = self.settings.best
-        if name is None:
-            return
-        if name not in history:
-            raise bad_value("Checkpoint", f"best must be a column of the history, {list(history)}", repr(name))
-        self.save(state, position, history)
+        if self.settings.best is not None:
+            one_figure("Checkpoint", "best", history, self.settings.best)
+            self.save(state, position, history)
 
     def save(self, state: Any, position: Position, history: History) -> None:
         """Save what is reached, unless it is saved already."""
@@ -120,9 +119,10 @@ class Keeper:
 
     def _best(self, history: History) -> int | None:
         """The number of the checkpoint of the best epoch; that of an earlier run is known from the history alone."""
-        if self.settings.best not in history:
+        name = self.settings.best
+        if name is None or name not in history:
             return None
-        index, _ = standing(history[self.settings.best], mode=self.settings.mode)
+        index, _ = standing(one_figure("Checkpoint", "best", history, name), mode=self.settings.mode)
         return None if index is None else _number(history, index)
 
 

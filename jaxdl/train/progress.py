@@ -33,7 +33,7 @@ class Progress:
         self.run: Any = None
         self.part: Any = None
         self.begun = 0.0
-        self.done = 0
+        self.done = self.first = 0
         self.since = 0.0
         self.header = ""
         self.names: list[str] = []
@@ -56,6 +56,7 @@ class Progress:
 
         console = Console()
         self.begun = self.since = time.perf_counter()
+        self.first = event.step
         if not console.is_terminal:
             return
         self.bar = Bar(
@@ -78,7 +79,7 @@ class Progress:
         if self.bar is None:
             return
         now = time.perf_counter()
-        rate = event.step / max(now - self.since, 1e-9)
+        rate = (event.step - self.first) / max(now - self.since, 1e-9)
         told = " ".join(f"{name} {number_text(value)}" for name, value in scalars(event.metrics).items())
         self.bar.update(self.run, description=f"epoch {event.epoch}/{event.epochs}", completed=self.done + event.step)
         self._show("  training", event, f"{told}  {rate:.0f} steps/s")
@@ -97,7 +98,7 @@ class Progress:
         self.bar.update(self.part, visible=True, **shown)
 
     def _epoch(self, event: Event) -> None:
-        self.done += event.step
+        self.done, self.first = self.done + event.step, 0
         self.since = time.perf_counter()
         every = -(-event.epochs // MOST_ROWS)
         if event.epoch % every and event.epoch != event.epochs and event.whole:

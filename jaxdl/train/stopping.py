@@ -4,11 +4,9 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-
 from jaxdl.core import bad_value
 from jaxdl.core.checks import not_negative, positive_int
-from jaxdl.train.events import Event, History, Stop, standing
+from jaxdl.train.events import Event, History, Stop, one_figure, standing
 from jaxdl.train.state import owned
 
 
@@ -23,6 +21,8 @@ class EarlyStopping:
     restore: bool
     best: Any = field(default=None, init=False, repr=False, compare=False)
     best_epoch: int | None = field(default=None, init=False, repr=False, compare=False)
+    lost: int = field(default=0, init=False, repr=False, compare=False)
+    """How many of the history's first epochs are out of reach, their best state being nowhere."""
 
     def __call__(self, event: Event) -> Stop | None:
         if event.kind == "begin":
@@ -36,13 +36,14 @@ class EarlyStopping:
 
     def _begin(self, event: Event) -> Stop | None:
         """What an earlier part of the run came to is read off its history, and its best state off its checkpoints."""
-        self.best = self.best_epoch = None
+        self.best, self.best_epoch, self.lost = None, None, 0
         if not event.history:
             return None
         best, idle = self._standing(event.history)
         if self.restore and best is not None:
             self.best = event.saved(best)
             if self.best is None:
+                self.lost = len(event.history["epoch"])
                 warnings.warn(
                     f"{self!r}: no checkpoint holds epoch {best}, the best so far; the best epoch from here on is what "
                     f"will be returned. Did you mean Checkpoint(…, best={self.column!r}, mode={self.mode!r})?",
@@ -68,13 +69,10 @@ class EarlyStopping:
 
     def _standing(self, history: History) -> tuple[int | None, int]:
         """The best epoch, and how many there were since the last gain."""
-        if self.column not in history:
-            raise bad_value("early_stopping", f"column must be one of the history, {list(history)}", repr(self.column))
-        column = history[self.column]
-        if any(np.ndim(value) for value in column[-1:]):
-            raise bad_value("early_stopping", f"{self.column} must be one figure an epoch", column[-1])
-        best, idle = standing(column, self.min_change, self.mode)
-        return None if best is None else history["epoch"][best], idle
+        column = one_figure("early_stopping", "column", history, self.column)
+        best, _ = standing(column[self.lost :], mode=self.mode)
+        _, idle = standing(column, self.min_change, self.mode)
+        return None if best is None else history["epoch"][self.lost + best], idle
 
 
 def early_stopping(
