@@ -21,6 +21,7 @@ import pytest
 import jaxdl as dl
 from jaxdl import layers as L
 from jaxdl.train.checkpoint import Store
+from jaxdl.train.folder import open_folder
 from jaxdl.train.saved import host_copy
 
 OPTIMISED = True  # the processes that are killed compile as users do; the bits are to be the same
@@ -162,6 +163,18 @@ def test_it_is_saved_just_at_every_steps_and_the_latest_are_kept(tmp_path):
     assert len(list(tmp_path.glob("checkpoint_*"))) == 3
 
 
+def test_a_metric_of_several_figures_stays_an_array_over_a_resume_between_an_epochs_last_step_and_its_end(tmp_path):
+    def step(state, batch):
+        return state, {"columns": dl.Sum(batch.sum(0), len(batch))}
+
+    arguments = {"epochs": 2, "batch_size": 25, "progress": False, "checkpoint": tmp_path}
+    dl.run(step, {}, DATA["x"], callbacks=[stop_at(2)], **arguments)
+    _, history = dl.run(step, {}, DATA["x"], resume=True, **arguments)
+    for figures in history["columns"]:
+        assert isinstance(figures, np.ndarray)
+        np.testing.assert_allclose(figures, DATA["x"].mean(0), atol=1e-6)
+
+
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_the_best_stays_as_well(tmp_path, mode):
     _, history = fit(epochs=6, checkpoint=dl.Checkpoint(tmp_path, keep=1, best="validation_loss", mode=mode))
@@ -233,6 +246,52 @@ def test_a_folder_is_that_of_one_run_and_no_file(tmp_path):
     with pytest.raises(ValueError, match=r"checkpoint: .*b must be a folder; got a file"):
         fit(epochs=1, checkpoint=tmp_path / "b")
     assert (tmp_path / "b").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["a*b", "a?b", "a[b]", "a\\b", "gs://bucket/run"])
+def test_a_path_in_which_orbax_sees_a_pattern_is_an_error(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"checkpoint: the folder must be a path of this machine, without .*; got (a|gs)"
+    ):
+        fit(epochs=1, checkpoint=name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_any_other_path_is_a_folder(tmp_path):
+    tree = {"a": jnp.ones(3)}
+    for name in ("with space", "ünï", "a#b", "a%20b", "-x", "a:b", "{a}", "a'b\"", "x" * 200):
+        store = Store(dl.Checkpoint(tmp_path / name))
+        store.save(1, tree, {})
+        store.close()
+        assert read(tmp_path / name, tree) is not None, name
+
+
+FORKING = """
+import multiprocessing, pathlib, sys, time
+from jaxdl.train.folder import open_folder
+lock = open_folder(pathlib.Path(sys.argv[1]))
+worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+worker.start()
+print(worker.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_worker_that_outlives_a_killed_run_does_not_hold_its_folder(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parent.parent)}
+    words = [sys.executable, "-W", "ignore", "-c", FORKING, str(tmp_path)]
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        worker = int(process.stdout.readline())
+        try:
+            with pytest.raises(ValueError, match="another run at work in it"):  # the parent keeps its own
+                open_folder(tmp_path)
+            process.kill()
+            process.wait()
+            open_folder(tmp_path).close()
+        finally:
+            os.kill(worker, signal.SIGKILL)
 
 
 SHARDED = """
@@ -448,8 +507,13 @@ def test_a_leaf_that_is_spread_over_processes_is_refused():
 
 
 def test_a_best_that_is_no_column_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match=r"best must be a column of the history, \[.*'loss'.*\]; got 'f1'"):
-        fit(epochs=1, checkpoint=dl.Checkpoint(tmp_path, best="f1"))
+    with pytest.raises(ValueError, match=r"best must be one of the history's columns, \[.*'loss'.*\]; got 'f1'"):
+        fit(epochs=1, checkpoint=dl.Checkpoint(tmp_path / "a", best="f1"))
+    with pytest.raises(ValueError, match="Checkpoint: validation_all must be one figure an epoch; got float64"):
+        dl.run(
+            lambda state, batch: (state, {}), {}, DATA["x"], epochs=1, batch_size=8, progress=False,
+            evaluate=lambda state: {"all": np.ones(3)}, checkpoint=dl.Checkpoint(tmp_path / "b", best="validation_all"),
+        )  # fmt: skip
 
 
 CHILD = """

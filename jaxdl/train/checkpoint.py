@@ -8,11 +8,11 @@ read as numbers. What is saved are whole arrays, so that they can be restored on
 import json
 import os
 import re
+import textwrap
 import warnings
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ from jaxdl.core import bad_value
 from jaxdl.core.checks import positive_int
 from jaxdl.core.extras import need
 from jaxdl.core.files import digest, digest_of_text
-from jaxdl.train.folder import clear_unfinished, free_place, open_folder, saved_numbers
+from jaxdl.train.folder import clear_unfinished, free_place, open_folder, run_folder, saved_numbers
 from jaxdl.train.saved import differing, filled, host_copy, named_leaves, stored_dtype
 
 FORMAT = 1
@@ -83,7 +83,7 @@ class Store:
         ocp = need("orbax.checkpoint", "checkpoint", extra="checkpoint")
         self.args = ocp.args
         self.kept = Kept(settings.keep)
-        self.folder = Path(settings.folder).absolute()
+        self.folder = run_folder(settings.folder)
         try:
             self.lock = open_folder(self.folder)
         except OSError as error:
@@ -131,15 +131,14 @@ class Store:
             path: {"shape": list(array.shape), "dtype": kind, "digest": digest(array)}
             for path, (array, kind) in leaves.items()
         }
-        arrays = {path: array for path, (array, _) in leaves.items() if array.size}  # Orbax writes no empty arrays.
+        arrays = {path: array for path, (array, _) in leaves.items() if array.size}  # Orbax writes no empty ones,
         text = json.dumps({"leaves": described, **position})
-        items = self.args.Composite(
-            state=self.args.StandardSave(arrays),
-            position=self.args.JsonSave({"format": FORMAT, "text": text, "digest": digest_of_text(text)}),
-        )
+        items = {"position": self.args.JsonSave({"format": FORMAT, "text": text, "digest": digest_of_text(text)})}
+        if arrays:  # nor a tree of none.
+            items["state"] = self.args.StandardSave(arrays)
         try:
             self.kept.best = best
-            self.manager.save(number, args=items, force=True)
+            self.manager.save(number, args=self.args.Composite(**items), force=True)
         except Exception as error:
             clear_unfinished(self.folder)  # a full disk has no room for it
             raise self._failed(error) from error
@@ -183,8 +182,7 @@ class Store:
             except _OtherTreeError as error:
                 raise error.args[0] from None
             except Exception as error:  # whatever a damaged file makes Orbax raise
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                damaged[number] = f"checkpoint_{number}: {reason}"
+                damaged[number] = f"checkpoint_{number}: {_in_short(error)}"
                 warnings.warn(f"checkpoint: {self.folder}, {damaged[number]}; taking the one before it", stacklevel=2)
                 continue
             self._set_aside(damaged)
@@ -202,7 +200,7 @@ class Store:
             leaves = self._read_position(number)["leaves"]
             return filled(like, named_leaves(like), self._read_arrays(number, leaves))
         except Exception as error:  # whatever a damaged file makes Orbax raise
-            warnings.warn(f"checkpoint: {self.folder}, checkpoint_{number}: {error}", stacklevel=2)
+            warnings.warn(f"checkpoint: {self.folder}, checkpoint_{number}: {_in_short(error)}", stacklevel=2)
             return None
 
     def _set_aside(self, numbers: Collection[int]) -> None:
@@ -221,14 +219,21 @@ class Store:
         return position
 
     def _read_arrays(self, number: int, leaves: dict[str, Any]) -> dict[str, np.ndarray]:
-        empty = {path: np.zeros(leaf["shape"], stored_dtype(leaf["dtype"])) for path, leaf in leaves.items()}
-        target = {path: array for path, array in empty.items() if array.size}
-        items = self.args.Composite(state=self.args.StandardRestore(target))
-        arrays = {**empty, **self.manager.restore(number, args=items).state}
+        arrays = {path: np.zeros(leaf["shape"], stored_dtype(leaf["dtype"])) for path, leaf in leaves.items()}
+        target = {path: array for path, array in arrays.items() if array.size}
+        if target:
+            items = self.args.Composite(state=self.args.StandardRestore(target))
+            arrays |= self.manager.restore(number, args=items).state
         for path, leaf in leaves.items():
             if digest(arrays[path]) != leaf["digest"]:
                 raise bad_value("checkpoint", f"{path} must have the digest that was saved", "other bits")
         return arrays
+
+
+def _in_short(error: Exception) -> str:
+    """An error in a line: Orbax's own fill pages."""
+    lines = str(error).splitlines()
+    return textwrap.shorten(lines[0], 200, placeholder=" …") if lines else type(error).__name__
 
 
 class _OtherTreeError(Exception):

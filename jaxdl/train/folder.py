@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 import time
+import weakref
 from itertools import chain, count
 from pathlib import Path
 from typing import IO
@@ -15,6 +16,30 @@ from jaxdl.core import bad_value
 LOCK = "jaxdl.lock"
 PARTS = {"state", "position", "metrics", "_CHECKPOINT_METADATA", "commit_success.txt"}
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+
+
+PATTERNS = frozenset("*?[\\")
+
+_held: weakref.WeakSet[IO[bytes]] = weakref.WeakSet()
+
+
+def _let_go() -> None:
+    for lock in _held:
+        lock.close()
+
+
+if hasattr(os, "register_at_fork"):
+    # A loader's worker that outlives a killed run would hold its lock; closed in the child, it stays the parent's.
+    os.register_at_fork(after_in_child=_let_go)
+
+
+def run_folder(given: str | os.PathLike[str]) -> Path:
+    """The folder as an absolute path, or an error for one that Orbax would write to and never find again."""
+    folder = Path(given).absolute()
+    if "://" in os.fspath(given) or PATTERNS & set(folder.as_posix()):
+        needs = "the folder must be a path of this machine, without *, ?, [ and \\, which Orbax takes for patterns"
+        raise bad_value("checkpoint", needs, str(given))
+    return folder
 
 
 def open_folder(folder: Path) -> IO[bytes]:
@@ -32,6 +57,7 @@ def open_folder(folder: Path) -> IO[bytes]:
     if not known:
         _refuse_others(folder, known)  # before there is a lock, which would make the folder a run's
     lock = (folder / LOCK).open("ab")
+    _held.add(lock)
     try:
         _take(lock, folder)
         if known:
