@@ -14,7 +14,7 @@ from functools import partial
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import jaxdl as dl
@@ -51,6 +51,7 @@ FIGURES = st.one_of(
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
 @given(columns=st.dictionaries(st.text(st.characters(blacklist_categories=["Cs"]), min_size=1), FIGURES, max_size=3))
+@example(columns={"\r": None, "a\rb\nc": 1.0})
 @settings(deadline=None, max_examples=40)
 def test_what_is_written_is_read_again_to_the_last_bit(tmp_path_factory, suffix, columns):
     path = tmp_path_factory.mktemp("history") / f"h{suffix}"

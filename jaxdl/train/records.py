@@ -84,8 +84,8 @@ def read_history(path: str | os.PathLike[str]) -> History:
 def csv_line(cells: Sequence[Any]) -> str:
     """A line of a table; what a cell holds is quoted where it must be."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
+    csv.writer(line, lineterminator="\r\n").writerow(cells)  # it quotes what its own line would end with
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _written(call: str, path: Path) -> Any:
