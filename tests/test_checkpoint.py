@@ -268,12 +268,15 @@ def test_any_other_path_is_a_folder(tmp_path):
 
 
 FORKING = """
-import multiprocessing, pathlib, sys, time
+import multiprocessing, os, pathlib, sys, time
 from jaxdl.train.folder import open_folder
 lock = open_folder(pathlib.Path(sys.argv[1]))
-worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
-worker.start()
-print(worker.pid, flush=True)
+
+def work():
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+
+multiprocessing.get_context("fork").Process(target=work).start()
 time.sleep(60)
 """
 
