@@ -250,6 +250,7 @@ def test_the_closed_derivative_is_that_of_jax_in_both_modes_and_orders(options):
             assert_close(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize("options", CLOSED.values(), ids=CLOSED)
 def test_the_closed_derivative_in_half_precision(dtype, options):

@@ -22,6 +22,7 @@ def test_nnx_computes_what_jaxdl_does(name: str) -> None:
     np.testing.assert_allclose(losses[1:], expected[1:], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_nnx_trains_and_predicts() -> None:
     session = open_session("nnx", TINY["gpt_dropout"])
     means: list[float] = []

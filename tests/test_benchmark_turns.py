@@ -63,6 +63,7 @@ def test_one_training_goes_on_over_the_turns() -> None:
     assert answers[4].keys() == {"loop", "peak_megabytes"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("peer", ["jaxdl", "plain", "nnx"])
 def test_nothing_is_built_before_the_first_work(peer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first call is timed: a session that has been opened has the data and nothing else."""

@@ -100,7 +100,11 @@ def stream(epoch, start):
 
 
 @pytest.mark.parametrize("data", [DATA, Source(), stream], ids=["arrays", "source", "stream"])
-@pytest.mark.parametrize("stops", [(1,), (3, 9, 16), (7,), (6, 13, 20, 27)], ids=str)
+@pytest.mark.parametrize(
+    "stops",
+    [(3, 9, 16), *(pytest.param(stops, marks=pytest.mark.slow) for stops in ((1,), (7,), (6, 13, 20, 27)))],
+    ids=str,
+)
 def test_a_resumed_run_has_the_same_bits(tmp_path, data, stops, whole):
     for done in stops:
         fit(data, checkpoint=dl.Checkpoint(tmp_path, every_steps=1), resume=True, callbacks=[stop_at(done)])

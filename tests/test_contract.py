@@ -165,6 +165,7 @@ def test_vmap_over_parameters(row):
         assert_close(pick(found), alone(params, state, row.x())[0], rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.slow
 @every_row
 def test_remat_changes_nothing(row):
     layer, params, state = made(row)
@@ -198,6 +199,7 @@ def finite_differences(row, train, order):
         check_grads(output, (params, floats(x)), order=order, modes=["rev"], eps=1e-5, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 @floating_rows
 def test_gradients_equal_finite_differences(row):
     for train in modes(row):
@@ -210,6 +212,7 @@ def test_second_gradients_equal_finite_differences(row):
     finite_differences(row, train=True, order=2)
 
 
+@pytest.mark.slow
 @floating_rows
 def test_float_in_same_float_out(row):
     layer, params, state = made(row)

@@ -145,6 +145,7 @@ print(json.dumps([digest, history]))
 """
 
 
+@pytest.mark.slow
 def test_the_seed_decides_everything_in_any_process():
     one, two, other = (start(SEEDED, seed, PYTHONHASHSEED=salt) for seed, salt in [(1, "1"), (1, "2"), (2, "1")])
     one, two, other = map(outcome, (one, two, other))

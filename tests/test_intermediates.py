@@ -32,6 +32,7 @@ def program(function, *args):
     return re.sub(r"0x\w+", "", str(jax.make_jaxpr(function)(*args)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_the_last_value_is_the_output_and_nothing_is_changed(row):
     layer, x = row.make(), row.x()

@@ -251,6 +251,7 @@ batches_too = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @batches_too
 def test_gradients_equal_finite_differences(x64, loss, prediction, target):
     function = jax.jit(loss)

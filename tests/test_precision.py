@@ -216,6 +216,7 @@ def test_a_fit_in_float16_counts_what_it_skipped_and_goes_on():
     jax.tree.map(np.testing.assert_array_equal, (once.params, once.opt_state), (twice.params, twice.opt_state))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize(
     "optimizer",
