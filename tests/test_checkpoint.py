@@ -503,6 +503,11 @@ def test_settings_errors(arguments, message):
         dl.Checkpoint("a", **arguments)
 
 
+def test_the_folder_is_a_path():
+    with pytest.raises(TypeError, match=r"Checkpoint: folder must be a path; got True"):
+        dl.Checkpoint(True)
+
+
 def test_a_leaf_that_is_spread_over_processes_is_refused():
     leaf = types.SimpleNamespace(is_fully_addressable=False, sharding="two hosts", dtype=np.float32)
     with pytest.raises(ValueError, match=r"a/b must lie on devices of this process; got one spread .*, two hosts"):
