@@ -5,6 +5,7 @@ function from (state, batch) to (state, metrics), and whole epochs are one XLA p
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from jaxdl import combine as combine
@@ -70,7 +71,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"jaxdl.{name}")
     if name == "devices":
         return importlib.import_module("jaxdl.inspect").devices
-    raise AttributeError(f"module 'jaxdl' has no attribute {name!r}")
+    # With the name and the module, Python says which attribute was likely meant.
+    raise AttributeError(f"module 'jaxdl' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
 
 
 def _locate_nonfinite(*args: Any, **arguments: Any) -> Any:

@@ -99,12 +99,11 @@ def stream(epoch, start):
         yield {name: leaf[rows] for name, leaf in DATA.items()}
 
 
+STOPS = [(3, 9, 16), *(pytest.param(stops, marks=pytest.mark.slow) for stops in ((1,), (7,), (6, 13, 20, 27)))]
+
+
 @pytest.mark.parametrize("data", [DATA, Source(), stream], ids=["arrays", "source", "stream"])
-@pytest.mark.parametrize(
-    "stops",
-    [(3, 9, 16), *(pytest.param(stops, marks=pytest.mark.slow) for stops in ((1,), (7,), (6, 13, 20, 27)))],
-    ids=str,
-)
+@pytest.mark.parametrize("stops", STOPS, ids=str)
 def test_a_resumed_run_has_the_same_bits(tmp_path, data, stops, whole):
     for done in stops:
         fit(data, checkpoint=dl.Checkpoint(tmp_path, every_steps=1), resume=True, callbacks=[stop_at(done)])
@@ -505,6 +504,11 @@ def test_errors(tmp_path, monkeypatch, arguments, message):
 def test_settings_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
         dl.Checkpoint("a", **arguments)
+
+
+def test_the_folder_is_a_path():
+    with pytest.raises(TypeError, match=r"Checkpoint: folder must be a path; got True"):
+        dl.Checkpoint(True)
 
 
 def test_a_leaf_that_is_spread_over_processes_is_refused():

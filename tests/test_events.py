@@ -111,11 +111,27 @@ def test_at_the_end_the_last_callback_with_a_state_has_it_and_later_ones_see_it(
         (True, TypeError, r"a callback must return None or dl.Stop(…); got True. Did you mean return dl.Stop()?"),
         ("stop", TypeError, r"a callback must return None or dl.Stop(…); got 'stop'"),
         (dl.Stop(jnp.zeros(3)), ValueError, r"the state of a callback's dl.Stop must be like the train state, "),
+        (dl.Stop("enough"), ValueError, "got PyTreeDef(*). Did you mean dl.Stop(reason='enough')?"),
     ],
 )
 def test_other_answers_are_errors(answer, error, message):
     with pytest.raises(error, match=re.escape(message)):
         run(epochs=1, callbacks=[lambda event: answer])
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "got"),
+    [
+        (dl.tensorboard("a"), "TensorBoard(folder=PosixPath('a')). Did you mean callbacks=[…], with it inside?"),
+        (["tensorboard"], "['tensorboard']"),
+        ("tensorboard", "tensorboard"),
+        (None, "None"),
+    ],
+)
+def test_callbacks_are_a_list_of_functions(callbacks, got):
+    message = f"run(callbacks=…): callbacks must be a list of functions of an event; got {got}"
+    with pytest.raises(TypeError, match=re.escape(message)):
+        run(epochs=1, callbacks=callbacks)
 
 
 def test_an_event_is_read_only_and_stays_as_it_was():
@@ -172,6 +188,20 @@ def test_a_terminal_shows_a_bar_of_the_run_and_one_of_its_epoch(monkeypatch):
         bars(kind="end", epoch=3)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.getvalue())
     assert re.search(r"epoch +loss(.|\n)*2/3 +0\.2500", text)
+    bold = [line for line in re.split(r"[\r\n]+", shown.getvalue()) if "\x1b[1m" in line]
+    assert len(bold) == 1 and "epoch       loss" in bold[0], "the header alone is bold, and no bar below it"
+
+
+def test_a_run_that_is_resumed_says_where_it_goes_on(capsys):
+    event = Event("begin", 1, 3, 0, 4, {}, None, {})
+    for changes in ({}, {"step": 2}, {"step": 2, "steps": None}, {"history": {"epoch": [1]}}):
+        with Progress() as progress:
+            progress(replace(event, **changes))
+    assert capsys.readouterr().out.splitlines() == [
+        "going on with epoch 2 of 3 after 2 of 4 steps",
+        "going on with epoch 2 of 3 after 2 steps",
+        "going on with epoch 2 of 3",
+    ]
 
 
 # Early stopping

@@ -517,7 +517,12 @@ def test_half_precision_in_half_precision_out(function, arguments):
 X1, X2, K2 = jnp.ones((2, 5, 3)), jnp.ones((2, 5, 5, 3)), jnp.ones((3, 3, 3, 4))
 INTS = jnp.ones((2, 5, 3), int)
 ERRORS = [
-    (lambda: F.dense(INTS, jnp.ones((3, 2))), TypeError, "dense: input must be a floating array; got int32[2,5,3]."),
+    (
+        lambda: F.dense(INTS, jnp.ones((3, 2))),
+        TypeError,
+        "dense: input must be a floating array; got int32[2,5,3]. Did you mean input.astype(jnp.float32)?",
+    ),
+    (lambda: F.dense(np.array([["a"]]), jnp.ones((1, 2))), TypeError, "input must be a floating array; got <U1[1,1]"),
     (lambda: F.dense(INTS, jnp.ones((3, 2))), TypeError, "Did you mean input.astype(jnp.float32)?"),
     (lambda: F.dense([1.0], jnp.ones((3, 2))), TypeError, "dense: input must be an array; got [1.0]"),
     (lambda: F.dense(jnp.ones(()), jnp.ones((3, 2))), ValueError, "input must have at least one axis, (…, features)"),

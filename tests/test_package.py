@@ -65,6 +65,13 @@ print(xla_bridge.backends_are_initialized(), sorted(new - {"jaxdl"} - sys.stdlib
     assert python(code).split("\n")[0] == "False []"
 
 
+def test_a_name_that_is_misspelt_brings_the_likely_one():
+    with pytest.raises(AttributeError, match=r"module 'jaxdl' has no attribute 'sequentail'") as caught:
+        jaxdl.sequentail  # noqa: B018
+    # From these Python makes its "Did you mean: 'sequential'?" where the error is printed.
+    assert (caught.value.name, caught.value.obj) == ("sequentail", jaxdl)
+
+
 def test_nothing_of_jax_is_wrapped_and_nothing_is_asserted_or_hidden():
     for path in SOURCES:
         text = path.read_text()

@@ -218,6 +218,14 @@ def test_the_picture_is_drawn_as_the_run_goes_and_replaced_whole(tmp_path, monke
     assert drawn == [1, 2, 3, 3]
 
 
+def test_a_picture_that_cannot_be_drawn_is_refused_before_anything_is_trained(monkeypatch):
+    with pytest.raises(ValueError, match=r"live_plot: path must end with one of \..*\.png.*; got curves\.xyz"):
+        live_plot("curves.xyz")
+    monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
+    with pytest.raises(ImportError, match=r"inspect\.live_plot: needs matplotlib; install it with: pip install "):
+        live_plot()
+
+
 def test_in_a_notebook_one_picture_is_renewed(monkeypatch):
     pictures = []
 

@@ -353,7 +353,7 @@ class Source:
         ({}, {}, ValueError, "of labels from 0 on"),
         ({"cat": 1.0}, {}, ValueError, "of labels from 0 on"),
         ([[1.0]], {}, ValueError, r"of shape \(classes,\)"),
-        ("even", {}, ValueError, "or a weight for each class, of shape .*; got even"),
+        ("even", {}, ValueError, "must be \"balanced\" .* or a weight for each class, .*; got 'even'"),
         ({0: 1.0}, {"y": np.ones((8, 4), np.float32)}, TypeError, "needs integer labels; got float32"),
         ("balanced", {"y": np.ones((8, 4), np.float32)}, TypeError, "needs integer labels; got float32"),
         ("balanced", {"y": np.full(8, -1)}, ValueError, "of labels from 0 on; got {-1: 1.0}"),

@@ -85,7 +85,9 @@ def floating(call: str, name: str, x: Any) -> None:
     if not hasattr(x, "dtype") or not hasattr(x, "shape"):
         raise bad_type(call, f"{name} must be an array", x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise bad_type(call, f"{name} must be a floating array", x, f"Did you mean {name}.astype(jnp.float32)?")
+        counts = any(jnp.issubdtype(x.dtype, kind) for kind in (jnp.integer, jnp.bool_))
+        hint = f"Did you mean {name}.astype(jnp.float32)?" if counts else ""
+        raise bad_type(call, f"{name} must be a floating array", x, hint)
 
 
 def check_lengths(call: str, lengths: Any, x: Any) -> jax.Array | None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jaxdl.core import bad_value
+from jaxdl.core.extras import need
 from jaxdl.core.files import whole_file
 from jaxdl.inspect.plots import plot_history
 from jaxdl.train.events import Event, History
@@ -58,6 +60,8 @@ def live_plot(path: str | os.PathLike[str] | None = None) -> LivePlot:
 
     **Args** ``path``: of the picture, whose suffix says its format; None draws in a notebook alone.
 
+    **Raises** ``ValueError`` for a format that matplotlib does not write; ``ImportError`` without matplotlib.
+
     Example:
         >>> import tempfile, pathlib, jax.numpy as jnp, jaxdl as dl
         >>> def step(state, batch):
@@ -70,6 +74,12 @@ def live_plot(path: str | os.PathLike[str] | None = None) -> LivePlot:
         >>> path.read_bytes()[1:4]
         b'PNG'
     """
+    # Now, and not when the first epoch is done.
+    formats = need("matplotlib.backend_bases", "inspect.live_plot", extra="viz").FigureCanvasBase.filetypes
+    suffix = Path(path or "").suffix
+    if suffix and suffix.removeprefix(".").lower() not in formats:
+        endings = ", ".join(f".{name}" for name in formats)
+        raise bad_value("live_plot", f"path must end with one of {endings}", str(path))
     return LivePlot(path)
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxdl.core import bad_value
+from jaxdl.core import bad_type, bad_value
 from jaxdl.core.checks import positive_int
 from jaxdl.core.extras import need
 from jaxdl.core.files import digest, digest_of_text
@@ -54,6 +54,8 @@ class Checkpoint:
     mode: Literal["max", "min"] = "max"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.folder, str | os.PathLike):
+            raise bad_type("Checkpoint", "folder must be a path", self.folder)
         positive_int("Checkpoint", "keep", self.keep)
         if self.every_steps is not None:
             positive_int("Checkpoint", "every_steps", self.every_steps)

@@ -22,6 +22,9 @@ def class_weights(call: str, class_weight: Any) -> tuple[float, ...]:
             raise bad_value(call, "class_weight must be {label: weight}, of labels from 0 on", dict(class_weight))
         given = {int(label): weight for label, weight in class_weight.items()}
     else:
+        if isinstance(class_weight, str):
+            needs = 'class_weight must be "balanced" (of fit alone), {label: weight}, or a weight for each class'
+            raise bad_value(call, f"{needs}, of shape (classes,)", repr(class_weight))
         array = np.asarray(class_weight)
         if array.ndim != 1 or not array.size:
             needs = "class_weight must be {label: weight}, or a weight for each class, of shape (classes,)"

@@ -18,7 +18,7 @@ from jaxdl.core.checks import check_seed, is_int, positive_int
 from jaxdl.train.checkpoint import Checkpoint
 from jaxdl.train.dispatch import Dispatcher
 from jaxdl.train.evaluate import Evaluation
-from jaxdl.train.events import Callback, Event, History, Moments, Stop, figures, nothing_saved, record
+from jaxdl.train.events import Callback, Event, History, Moments, Stop, check_callbacks, figures, nothing_saved, record
 from jaxdl.train.feed import Feed, Segment
 from jaxdl.train.guard import NonfiniteError, check_guard
 from jaxdl.train.interrupt import Interrupt, catch_interrupt
@@ -159,7 +159,7 @@ def drive(
     feed.check_epochs("run", epochs)
     if resume and checkpoint is None:
         raise bad_value("run", "resume=True needs checkpoint=…, the folder to go on from", None)
-    listeners = [*callbacks]
+    listeners = check_callbacks(callbacks)
     with ExitStack() as stack:
         interrupt = stack.enter_context(catch_interrupt(terminate=checkpoint is not None))
         beside = stack.enter_context(ThreadPoolExecutor(1))

@@ -75,6 +75,16 @@ class Event:
 Callback = Callable[[Event], Stop | None]
 
 
+def check_callbacks(callbacks: Any) -> list[Callback]:
+    """The callbacks, in a list of their own; an error for what is no sequence of functions."""
+    needs = "callbacks must be a list of functions of an event"
+    if callable(callbacks):
+        raise bad_type("run(callbacks=…)", needs, callbacks, "Did you mean callbacks=[…], with it inside?")
+    if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+        raise bad_type("run(callbacks=…)", needs, callbacks)
+    return [*callbacks]
+
+
 def check_answer(answer: Any, state: Any) -> None:
     """Raise for what a callback returned that is no :class:`Stop`, or one with another tree than the train state."""
     if not isinstance(answer, Stop):
@@ -84,7 +94,8 @@ def check_answer(answer: Any, state: Any) -> None:
     expected: Any = jax.tree.structure(state)
     if answer.state is not None and found != expected:
         needs = f"the state of a callback's dl.Stop must be like the train state, {expected}"
-        raise bad_value("run(callbacks=…)", needs, str(found))
+        hint = f"Did you mean dl.Stop(reason={answer.state!r})?" if isinstance(answer.state, str) else ""
+        raise bad_value("run(callbacks=…)", needs, str(found), hint)
 
 
 class Moments:

@@ -84,12 +84,8 @@ def fit(
     """
     _check_kinds(model, loss, optimizer, metrics, penalty, train_state)
     _check_names(run_arguments)
-    if check_policy("fit", policy) == "float16" and not is_scaled(optimizer):
-        if train_state is not None and not isinstance(train_state.opt_state, LossScale):
-            needs = 'with policy="float16" the train_state must be one of an optimizer that scales the loss'
-            hint = "Did you mean optimizer=dl.train.loss_scaled(optimizer), here and for the opt_state of train_state?"
-            raise bad_value("fit", needs, "one of another", hint)
-        optimizer = loss_scaled(optimizer)
+    if check_policy("fit", policy) == "float16":
+        optimizer = _scaled(optimizer, train_state)
     if isinstance(class_weight, str) and class_weight == "balanced":
         class_weight = balanced("fit", data)
     loss_fn = supervised(model, loss, metrics=metrics, penalty=penalty, policy=policy, class_weight=class_weight)
@@ -129,6 +125,17 @@ def fit(
         transform=transform,
         **run_arguments,
     )
+
+
+def _scaled(optimizer: optax.GradientTransformation, train_state: TrainState | None) -> Any:
+    """The optimizer, with a dynamic loss scale around it; an error for a train state that has none."""
+    if is_scaled(optimizer):
+        return optimizer
+    if train_state is not None and not isinstance(train_state.opt_state, LossScale):
+        needs = 'with policy="float16" the train_state must be one of an optimizer that scales the loss'
+        hint = "Did you mean optimizer=dl.train.loss_scaled(optimizer), here and for the opt_state of train_state?"
+        raise bad_value("fit", needs, "one of another", hint)
+    return loss_scaled(optimizer)
 
 
 def _evaluation(

@@ -57,6 +57,10 @@ class Progress:
         console = Console()
         self.begun = self.since = time.perf_counter()
         self.first = event.step
+        if event.history or event.step:  # of a run that is resumed
+            of = f" of {event.steps}" if event.steps else ""
+            after = f" after {event.step}{of} steps" if event.step else ""
+            print(f"going on with epoch {event.epoch + 1} of {event.epochs}{after}", flush=True)
         if not console.is_terminal:
             return
         self.bar = Bar(
@@ -129,4 +133,7 @@ class Progress:
         if self.bar is None:
             print(text, flush=True)
         else:
-            self.bar.console.print(text, style="bold" if bold else None, highlight=False, soft_wrap=True)
+            from rich.text import Text
+
+            # print(style=…) would have the bars below the line in that style as well.
+            self.bar.console.print(Text(text, style="bold" if bold else ""), soft_wrap=True)
