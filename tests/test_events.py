@@ -192,6 +192,21 @@ def test_a_terminal_shows_a_bar_of_the_run_and_one_of_its_epoch(monkeypatch):
     assert len(bold) == 1 and "epoch       loss" in bold[0], "the header alone is bold, and no bar below it"
 
 
+@pytest.mark.parametrize(("width", "told"), [(80, "loss 0.1234 accuracy 0.9300  "), (50, "")])
+def test_the_bars_keep_their_room_beside_many_metrics(width, told, monkeypatch):
+    shown = io.StringIO()
+    monkeypatch.setattr("rich.console.Console", partial(Console, file=shown, force_terminal=True, width=width))
+    metrics = {"loss": 0.1234, "accuracy": 0.93, "gradient_norm": 1.5, "loss_scale": 65536.0, "skipped": 0.0}
+    event = Event("begin", 0, 9, 0, 45, {}, None, {})
+    with Progress() as progress:
+        progress(event)
+        progress(replace(event, kind="program", epoch=1, step=40, metrics=metrics))
+        assert re.fullmatch(rf"{told}\d+ steps/s", progress.bar.tasks[1].fields["told"])
+        progress.bar.refresh()
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.getvalue())
+    assert re.search(r"epoch 1/9 .*left\s+training ━━.* 40/45 .*left", text) and "…" not in text
+
+
 def test_a_run_that_is_resumed_says_where_it_goes_on(capsys):
     event = Event("begin", 1, 3, 0, 4, {}, None, {})
     for changes in ({}, {"step": 2}, {"step": 2, "steps": None}, {"history": {"epoch": [1]}}):

@@ -11,6 +11,10 @@ MOST_ROWS = 50
 """Runs of more epochs show every second, third, … of them, and the last."""
 
 
+BARS_LEAST = 22
+"""Columns of a terminal for the least of bars, the time that is left and what lies between."""
+
+
 def number_text(value: Any) -> str:
     """A metric for people: four significant digits, a dash where there is none."""
     if value is None:
@@ -23,6 +27,17 @@ def number_text(value: Any) -> str:
 def scalars(metrics: dict[str, Any]) -> dict[str, Any]:
     """The metrics of one figure; arrays, such as a confusion matrix, are for the history alone."""
     return {name: value for name, value in metrics.items() if not np.ndim(value)}
+
+
+def _count(event: Event) -> str:
+    return f"{event.step}/{event.steps}" if event.steps else str(event.step)
+
+
+def _fitting(told: list[str], rate: str, room: int) -> str:
+    """The first of the metrics that fit into so many columns, and the rate: else rich cuts the bars away for them."""
+    while told and len(" ".join(told)) + 2 + len(rate) > room:
+        told = told[:-1]
+    return "  ".join([" ".join(told), rate] if told else [rate])
 
 
 class Progress:
@@ -84,9 +99,11 @@ class Progress:
             return
         now = time.perf_counter()
         rate = (event.step - self.first) / max(now - self.since, 1e-9)
-        told = " ".join(f"{name} {number_text(value)}" for name, value in scalars(event.metrics).items())
-        self.bar.update(self.run, description=f"epoch {event.epoch}/{event.epochs}", completed=self.done + event.step)
-        self._show("  training", event, f"{told}  {rate:.0f} steps/s")
+        label = f"epoch {event.epoch}/{event.epochs}"
+        self.bar.update(self.run, description=label, completed=self.done + event.step)
+        room = self.bar.console.width - BARS_LEAST - max(len(label), 10) - len(_count(event))
+        told = [f"{name} {number_text(value)}" for name, value in scalars(event.metrics).items()]
+        self._show("  training", event, _fitting(told, f"{rate:.0f} steps/s", room))
 
     def _evaluation(self, event: Event) -> None:
         if self.bar is not None:
@@ -97,8 +114,7 @@ class Progress:
         if event.step < self.bar.tasks[self.part].completed:
             self.bar.reset(self.part)
         self.bar.tasks[self.part].total = event.steps  # update() takes None for no change
-        count = f"{event.step}/{event.steps}" if event.steps else str(event.step)
-        shown = {"description": name, "completed": event.step, "count": count, "told": told}
+        shown = {"description": name, "completed": event.step, "count": _count(event), "told": told}
         self.bar.update(self.part, visible=True, **shown)
 
     def _epoch(self, event: Event) -> None:
