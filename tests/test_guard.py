@@ -400,3 +400,20 @@ def test_another_error_of_a_program_stays_what_it_is():
 
     with pytest.raises(jax.errors.JaxRuntimeError):
         dl.run(fails, jnp.zeros(()), ONES, epochs=1, batch_size=3, progress=False)
+
+
+@pytest.mark.parametrize("kind", ["source", "stream"])
+def test_data_that_are_not_finite_are_skipped_as_they_are_read(kind):
+    x = np.arange(40, dtype=np.float32)
+    x[13] = np.nan
+    data = list(x) if kind == "source" else (lambda epoch, start: iter(x.reshape(10, 4)[start:]))
+    options = {"batch_size": 4, "shuffle": False} if kind == "source" else {}
+
+    def step(state, batch):
+        return state + batch.sum(), {"loss": batch.mean()}
+
+    state, history = dl.run(step, 0.0, data, epochs=1, progress=False, on_nonfinite="skip", **options)
+    assert history["skipped"] == [1]
+    assert float(state) == np.arange(40).sum() - np.arange(12, 16).sum()
+    with pytest.raises(ValueError, match="run: data must be finite; got 1 nan or inf"):
+        dl.run(step, 0.0, data, epochs=1, progress=False, **options)

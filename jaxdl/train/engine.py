@@ -171,6 +171,7 @@ def drive(
             listeners.append(stack.enter_context(Progress()))
         key = jax.random.key(np.uint32(check_seed("run", seed)))
         guard = check_guard(on_nonfinite)
+        feed.finite = guard != "skip"
         dispatcher = Dispatcher("run", step, transform, feed, key=key, beside=beside, guard=guard)
         engine = _Engine(owned(train_state, consume), feed, dispatcher, listeners, interrupt, keeper)
         result = engine.drive(range(first_epoch, first_epoch + epochs), evaluate)

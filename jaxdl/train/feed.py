@@ -45,6 +45,8 @@ class Feed(ABC):
     """Whether it asks for the number of an epoch whose length nobody knows."""
     kinds = 2
     """Of how many shapes its batches are, as far as it is known: whole ones and a smaller last one."""
+    finite = True
+    """Whether what is not finite is an error as it is read; the guard that skips such steps takes it as it comes."""
     reading: AbstractContextManager[Any] = nullcontext()
     """Held while the source gives something; a lock where another feed reads the same source."""
 
