@@ -16,13 +16,14 @@ COLOURS = {
     "equinox": "#CC79A7",
     "keras": "#000000",
     "keras_steps": "#8C6D00",
-    "jaxdl, remat": "#E69F00",
+    "jaxdl, repeat": "#56B4E9",
+    "jaxdl, repeat and remat": "#E69F00",
     "vmapped": "#0072B2",
     "loop": "#999999",
 }
 """Okabe and Ito's, which everyone tells apart."""
 
-MARKERS = dict(zip(COLOURS, "ox^v<>sPsoX", strict=True))
+MARKERS = dict(zip(COLOURS, "ox^v<>sPsDoX", strict=True))
 
 
 def draw(results: Results, path: Path) -> None:
