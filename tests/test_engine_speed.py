@@ -426,3 +426,14 @@ def test_the_folder_is_of_the_users_cache(tmp_path, monkeypatch):
         capture_output=True, text=True, check=True, env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)},
     )  # fmt: skip
     assert done.stdout.strip() == str(tmp_path / "jaxdl" / "compiled")
+
+
+@pytest.mark.parametrize("name", models.BATCH)
+def test_what_the_benchmarks_train_fits_its_targets(name):
+    examples = models.data(name, 1)
+    layer = models.model(name)
+
+    def predicted(x):
+        return layer.apply(*layer.init(jax.random.key(0), x), x, train=False)[0]
+
+    assert jax.eval_shape(predicted, examples["x"]).shape[:-1] == examples["y"].shape

@@ -28,7 +28,7 @@ def model(name: str) -> dl.Layer:
         hidden = (L.dense(128), jax.nn.relu, L.dense(10))
         return dl.sequential(L.conv(32, 3), jax.nn.relu, L.max_pool(2), L.flatten(), *hidden)
     if name == "lstm":
-        return dl.sequential(L.embedding(1000, 32), L.lstm(64), L.dense(10))
+        return dl.sequential(L.embedding(1000, 32), L.lstm(64, outputs="last"), L.dense(10))
     blocks = [L.transformer_block(4, causal=True) for _ in range(4)]
     return dl.sequential(L.embedding(65, 128), L.learned_positions(64), *blocks, L.layer_norm(), L.dense(65))
 
