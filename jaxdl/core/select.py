@@ -40,6 +40,11 @@ def with_hidden(params: Any) -> Any:
     return jax.tree.map(lambda _: 0, params, is_leaf=lambda leaf: isinstance(leaf, optax.MaskedNode))
 
 
+def matches(path: str, pattern: str) -> bool:
+    """Whether a path is one of a glob's; ``*/kernel`` is every one named kernel, also one at the top."""
+    return any(fnmatch.fnmatchcase(path, form) for form in (pattern, pattern.removeprefix("*/")))
+
+
 def select(call: str, tree: Any, where: str | Sequence[str]) -> Any:
     """The tree with True for each leaf whose path matches the glob (or one of them), and False for the others.
 
@@ -54,8 +59,7 @@ def select(call: str, tree: Any, where: str | Sequence[str]) -> Any:
     paths = list(flat_paths(tree))
     chosen: set[str] = set()
     for pattern in globs(call, where):
-        forms = {pattern, pattern.removeprefix("*/")}
-        found = {path for path in paths if any(fnmatch.fnmatchcase(path, form) for form in forms)}
+        found = {path for path in paths if matches(path, pattern)}
         if not found:
             within = any(path.startswith(f"{pattern}/") for path in paths)
             hint = f"Did you mean {pattern + '/*'!r}?" if within else ""

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,8 @@ from jaxdl.core.errors import bad_value
 
 Method = Literal["auto", "lax"]
 Sizes = int | Sequence[int]
-Padding = Literal["SAME", "VALID", "CAUSAL"] | int | Sequence[tuple[int, int]]
-PADDING_WORDS = ("SAME", "VALID", "CAUSAL")
+PaddingWord = Literal["SAME", "VALID", "CAUSAL"]
+Padding = PaddingWord | int | Sequence[tuple[int, int]]
 
 # Slices are unrolled, and the time to compile grows with their number: no form may be made of more. 11 × 11, the widest
 # window of the known networks, is within.
@@ -231,7 +231,7 @@ def pad_amounts(
     if _pairs(given, rank):
         return tuple((int(low), int(high)) for low, high in given)
     needs = f'padding must be "VALID", "SAME", "CAUSAL", an int of 0 or more, or {rank} pairs (low, high) of such ints'
-    hint = f'Did you mean padding="{word.upper()}"?' if word.upper() in PADDING_WORDS else ""
+    hint = f'Did you mean padding="{word.upper()}"?' if word.upper() in get_args(PaddingWord) else ""
     raise bad_value(call, needs, repr(padding), hint)
 
 

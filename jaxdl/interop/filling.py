@@ -1,6 +1,5 @@
 """Parameters from a file into a model that has them, or some of them: by path, with a report."""
 
-import fnmatch
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.core import bad_value, describe, flat_paths
-from jaxdl.core.select import globs, near, select
+from jaxdl.core.select import globs, matches, near, select
 from jaxdl.interop.tensors import read_tensors
 
 Tree = TypeVar("Tree")
@@ -98,8 +97,7 @@ def load_into(
     ]
     if strict:
         lines += [f"  {name}: nothing in the file, {describe(here[name])} in params" for name in missing]
-        forms = {form for glob in globs(call, where) for form in (glob, glob.removeprefix("*/"))}
-        asked = [new for new in left_over if any(fnmatch.fnmatchcase(new, form) for form in forms)]
+        asked = [new for new in left_over if any(matches(new, glob) for glob in globs(call, where))]
         lines += [f"  {new}: {left_over[new]!r} in the file, nothing in params" for new in asked]
     if lines:
         got = f"{len(lines)} that do not fit:\n" + "\n".join(lines)
