@@ -56,6 +56,25 @@ def test_tiny_shakespeare(plant):
     assert data.tiny_shakespeare(plant(corpora, "_SHAKESPEARE", {"input.txt": b"To be"})) == "To be"
 
 
+def test_python_sources_are_the_same_text_each_time(tmp_path, monkeypatch):
+    text = data.python_sources(5000)
+    assert len(text) == 5000
+    assert data.python_sources(300) == text[:300]
+    assert "\ndef " in text
+    (tmp_path / "b.py").write_bytes(b"b = 2\r\n")
+    (tmp_path / "a.py").write_bytes(b"a = 1\n")
+    (tmp_path / "_made.py").write_bytes(b"here = 3\n")
+    (tmp_path / "c.py").write_text("c = 'é'\n", encoding="utf-8")
+    monkeypatch.setattr(corpora.sysconfig, "get_path", lambda name: str(tmp_path / name[:0]))
+    assert data.python_sources() == "a = 1\nb = 2\n"
+    assert data.python_sources(8) == "a = 1\nb "
+    with pytest.raises(ValueError, match=r"python_sources: characters must be a positive int; got 0"):
+        data.python_sources(0)
+    monkeypatch.setattr(corpora.sysconfig, "get_path", lambda name: str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError, match="python_sources: there are no sources of the standard library in"):
+        data.python_sources()
+
+
 def test_cifar10_planes_become_channels(plant):
     record = bytes([7]) + bytes([255] * 1024) + bytes([0] * 1024) + bytes(range(256)) * 4
     folder = plant(images, "_CIFAR10", {"a": gzip.compress(record * 2), "b": gzip.compress(record)})
@@ -67,9 +86,10 @@ def test_cifar10_planes_become_channels(plant):
 
 
 def test_a_line_without_a_label_is_an_error(plant):
-    folder = plant(corpora, "_TREC", {"a": b"Who ?\n", "b": b"4 Where ?\n"})
-    with pytest.raises(ValueError, match="each line must be a label, a space and a text; got 1 lines"):
-        data.trec(folder)
+    for raw, got in ((b"Who ?", "'Who [?]' in line 1"), (b"4 \n", "'4' in line 1"), (b"1 a\n\n2", "'2' in line 3")):
+        folder = plant(corpora, "_TREC", {"a": raw, "b": b"4 Where ?\n"})
+        with pytest.raises(ValueError, match=f"each line must be a label, a space and a text; got {got}"):
+            data.trec(folder)
 
 
 def test_the_tables(plant):
@@ -98,10 +118,81 @@ def test_abalone_and_california(plant, monkeypatch):
     assert table.data["y"].tolist() == [10, 20, 30]
 
 
+def test_texts_come_from_any_table(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('when,review,mood\n1,"房间, 好",good\n2,"two\nlines",bad\n3, ,bad\n', encoding="utf-8")
+    found = data.read_texts(path, text="review", label="mood", skip_empty=True)
+    assert found.data["x"] == ["房间, 好", "two\nlines"]
+    assert (found.data["y"].tolist(), found.classes) == ([1, 0], ("bad", "good"))
+    path.write_bytes("好,4\n坏,1.5\n".encode("gb18030"))
+    found = data.read_texts(path, text=0, columns=("review", "stars"), encoding="gb18030")
+    assert found.data["x"] == ["好", "坏"]
+    assert found.data["y"].dtype == np.float32
+    assert found.data["y"].tolist() == [4, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("", {}, r"read_texts\(.*\): the file must hold rows; got none"),
+        ("a,b\nx,1\n", {"text": "review"}, r"text must be one of the columns \['a', 'b'\]; got 'review'"),
+        ("a,b\nx,1\n", {"label": "stars"}, r"label must be one of the columns \['a', 'b'\]; got 'stars'"),
+        ("a,b\nx,1\n", {"label": "a"}, "text and label must be two columns; got 'a' for both"),
+        ("a,b\nx,1\n ,2\n", {}, r"must have a text in 'a'; got none in line 3\. Did you mean skip_empty=True\?"),
+        ("a,b\nx,\n", {}, "each row must have a label in 'b'; got none in line 2"),
+        ("a,b\n ,1\n", {"skip_empty": True}, "the file must hold a row with a text; got none"),
+        ("a,b\nx\n", {}, "each row must have 2 fields; got 1 in line 2"),
+    ],
+)
+def test_errors_of_texts(tmp_path, text, options, message):
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        data.read_texts(path, **{"text": "a"} | options)
+
+
+def test_a_file_in_another_encoding_says_so(tmp_path):
+    (tmp_path / "a.csv").write_bytes("review,label\n很好,1\n".encode("gb18030"))
+    with pytest.raises(ValueError, match=r"the file must be text in utf-8; got .*Chinese files are often in"):
+        data.read_texts(tmp_path / "a.csv", text="review")
+
+
+def test_texts_are_split_with_their_labels():
+    texts = [f"text {number}" for number in range(10)]
+    train, test = data.split({"x": texts, "y": np.arange(10) % 2}, 0.4)
+    assert sorted(train["x"] + test["x"]) == texts
+    assert [int(text[5:]) % 2 for text in test["x"]] == test["y"].tolist()
+    with pytest.raises(ValueError, match="all arrays must have the same number of examples"):
+        data.split({"x": texts, "y": np.arange(9) % 2}, 0.4)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sst2", "trec", "hotel_reviews", "tiny_shakespeare", "daily_temperatures", "sunspots", "airline_passengers"],
+)
+def test_a_file_that_is_missing_or_damaged_is_named(tmp_path, name):
+    with pytest.raises(
+        FileNotFoundError, match=r"Put these files into .*\n  .*  \d+ bytes  sha256 [0-9a-f]{64}"
+    ) as error:
+        getattr(data, name)(tmp_path)
+    (tmp_path / str(error.value).splitlines()[-1].split()[0]).write_text("no")
+    if name not in ("sst2", "trec"):  # those are of several files
+        with pytest.raises(ValueError, match=r"must have \d+ bytes; got 2"):
+            getattr(data, name)(tmp_path)
+
+
 def test_iris_is_there_without_files():
     table = data.iris()
     assert np.bincount(table.data["y"]).tolist() == [50, 50, 50]
     assert table.features[0] == "sepal length"
+
+
+def test_diabetes_is_there_without_files():
+    table = data.diabetes()
+    assert table.data["x"].shape == (442, len(table.features))
+    ages = table.data["x"][:, table.features.index("age")]
+    assert (ages.min(), ages.max()) == (19, 79)  # years, not scaled
+    assert (table.data["y"].min(), table.data["y"].max()) == (25, 346)
 
 
 def test_a_target_of_words_becomes_classes(tmp_path):

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxdl as dl
-from jaxdl.data import encode, pad_sequences, train_tokenizer
+from jaxdl import layers as L
+from jaxdl.data import encode, pad_left, pad_sequences, train_tokenizer
 
 TEXTS = ["The cat sat on the mat.", "The dog ran", "A cat ran"]
 
@@ -94,6 +95,61 @@ def test_padding_keeps_features_and_kind():
     assert pad_sequences([[], []]).x.shape == (2, 0)
 
 
+def test_padding_goes_to_the_left_for_others():
+    sequences = [[1, 2, 3], [4], []]
+    assert pad_left(pad_sequences(sequences), value=9).tolist() == [[1, 2, 3], [9, 9, 4], [9, 9, 9]]
+    cut = pad_sequences(sequences, length=2, keep="end")
+    assert pad_left(cut).tolist() == [[2, 3], [0, 4], [0, 0]]
+    assert pad_left(pad_sequences([np.ones((2, 3)), np.ones((1, 3))]))[1, :, 0].tolist() == [0, 1]
+
+
+def test_the_end_of_a_long_text_may_stay():
+    tokenizer = train_tokenizer(TEXTS, 30)
+    start, end = (encode(tokenizer, TEXTS[:1], length=2, keep=keep) for keep in ("start", "end"))
+    assert tokenizer.decode(start.x[0].tolist()) == "the cat"
+    assert tokenizer.decode(end.x[0].tolist()) == "mat ."
+
+
+def test_an_empty_text_is_an_error_or_a_sequence_of_length_0():
+    tokenizer = train_tokenizer(TEXTS, 30)
+    with pytest.raises(
+        ValueError, match=r"encode: each text must have a token; got none in 2 of 3, first in texts\[1\]"
+    ):
+        encode(tokenizer, ["the cat", " ", ""])
+    words = encode(tokenizer, ["the cat", ""], allow_empty=True)
+    assert words.lengths.tolist() == [2, 0]
+    ends = (
+        L.simple_rnn(4, outputs="last"),
+        L.bidirectional(L.lstm(4), outputs="last"),
+        L.global_max_pool(),
+        L.global_avg_pool(),
+    )
+    for end in ends:
+        model = dl.sequential(L.embedding(30, 4), end)
+        params, state = model.init(jax.random.key(0), words)
+        y, _ = model.apply(params, state, words, train=False)
+        assert np.abs(y[0]).max() > 0
+        assert not y[1].any()
+
+
+def test_a_token_out_of_range_is_an_error():
+    model = dl.sequential(L.embedding(5, 4), L.global_avg_pool(), L.dense(2))
+    words = pad_sequences([[0, 2], [4, 5]])
+    params, state = model.init(jax.random.key(0), pad_sequences([[1, 2]]))
+    with pytest.raises(ValueError, match="ids must be from 0 to 4; got ids from 0 to 5"):
+        model.apply(params, state, words, train=False)
+    with pytest.raises(dl.NonfiniteError, match="likely: an id out of the table: ids from 0 to 5 for the rows 0 to 4"):
+        dl.fit(
+            model,
+            {"x": words, "y": np.array([0, 1])},
+            loss=dl.losses.cross_entropy,
+            optimizer=optax.adam(1e-3),
+            epochs=1,
+            batch_size=2,
+            progress=False,
+        )
+
+
 def test_a_text_classifier_learns():
     texts = ["good film", "bad film", "very good", "very bad", "good", "bad", "a good one", "a bad one"] * 4
     labels = np.array(["good" in text for text in texts], np.int32)
@@ -138,6 +194,11 @@ def test_a_text_classifier_learns():
         (lambda: pad_sequences([]), r"pad_sequences: sequences must be one or more sequences; got \[\]"),
         (lambda: pad_sequences([3]), r"pad_sequences: sequences must be one or more sequences; got \[3\]"),
         (lambda: pad_sequences([[1]], keep="left"), r'keep must be "start" or "end"; got \'left\''),
+        (
+            lambda: pad_left([[1]]),
+            r"pad_left: sequences must be Ragged; got \[\[1\]\]\. Did you mean pad_left\(pad_seq",
+        ),
+        (lambda: pad_left(pad_sequences([[1]]), value=0.5), r"pad_left: value must be of numbers that int32 can hold"),
         (lambda: pad_sequences([[1]], length=0), r"length must be a positive int; got 0"),
         (lambda: pad_sequences([[1.0], [[1.0, 2.0]]]), r"all positions must have the same shape; got the shapes"),
     ],

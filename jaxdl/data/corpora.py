@@ -1,19 +1,75 @@
 """Text data sets, as ``{"x": list of str, "y": int32 (n,)}``."""
 
-import csv
-import io
 import os
+import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxdl.core import bad_value
-from jaxdl.core.extras import need
+from jaxdl.core.checks import positive_int
 from jaxdl.data.files import DataFile, find_files
+from jaxdl.data.rows import column_place, is_missing, read_rows
+from jaxdl.data.split import split
 
 Folder = str | os.PathLike[str] | None
 Texts = dict[str, Any]
+
+
+class TextTable(NamedTuple):
+    """Texts with labels: ``data = {"x": list of str, "y": (n,)}``, and the names of the classes where y counts them."""
+
+    data: Texts
+    classes: tuple[str, ...] = ()
+
+
+def read_texts(
+    path: str | os.PathLike[str],
+    *,
+    text: str | int,
+    label: str | int = -1,
+    columns: Sequence[str] | None = None,
+    skip_empty: bool = False,
+    encoding: str = "utf-8",
+) -> TextTable:
+    """A CSV file with a column of texts and one of labels; other columns are left alone.
+
+    Labels that are whole numbers become int32 as they stand, other numbers float32, and words class numbers, in the
+    order of the sorted words.
+
+    **Args** ``text``, ``label``: the columns, by name or place; ``columns``: the names, for a file whose first row has
+    none; ``skip_empty``: leave out the rows without a text, which are an error otherwise; ``encoding`` of the file.
+
+    **Raises** ``ValueError`` for an unknown column, a text or a label that is missing (with the line's number), the
+    same column for both, a file in another encoding, or as :func:`read_table`.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "a.csv"
+        ...     _ = path.write_text('stars,review\\n5,"Good, and quiet"\\n1,Loud\\n')
+        ...     table = read_texts(path, text="review", label="stars")
+        >>> table.data["x"], table.data["y"].tolist()
+        (['Good, and quiet', 'Loud'], [5, 1])
+    """
+    call = f"read_texts({str(path)!r})"
+    names, lines = read_rows(call, path, columns, encoding=encoding)
+    at, of = column_place(call, "text", names, text), column_place(call, "label", names, label)
+    if at == of:
+        raise bad_value(call, "text and label must be two columns", f"{names[at]!r} for both")
+    rows = {line: row for line, row in lines.items() if row[at].strip() or not skip_empty}
+    for line, row in rows.items():
+        if not row[at].strip():
+            needs, hint = f"each row must have a text in {names[at]!r}", "Did you mean skip_empty=True?"
+            raise bad_value(call, needs, f"none in line {line}", hint)
+        if is_missing(row[of]):
+            raise bad_value(call, f"each row must have a label in {names[of]!r}", f"none in line {line}")
+    if not rows:
+        raise bad_value(call, "the file must hold a row with a text", "none")
+    y, classes = _labels([row[of] for row in rows.values()])
+    return TextTable({"x": [row[at] for row in rows.values()], "y": y}, classes)
 
 
 def sst2(folder: Folder = None) -> tuple[Texts, Texts, Texts]:
@@ -52,12 +108,8 @@ def hotel_reviews(folder: Folder = None, *, test: float = 0.2, seed: int = 0) ->
     **References** Tan and Zhang, An empirical study of sentiment analysis for Chinese documents, 2008.
     """
     (path,) = find_files("chnsenticorp_hotel", _HOTEL, (), folder)
-    rows = list(csv.DictReader(io.StringIO(path.read_text("utf-8"), newline="")))
-    labels = np.array([int(row["label"]) for row in rows], np.int32)
-    selection = need("sklearn.model_selection", "data.hotel_reviews", extra="data")
-    parts = selection.train_test_split(np.arange(len(rows)), test_size=test, random_state=seed, stratify=labels)
-    train, held_out = ({"x": [rows[i]["review"] for i in part], "y": labels[part]} for part in parts)
-    return train, held_out
+    reviews = read_texts(path, text="review", label="label").data
+    return split(reviews, test, seed=seed)
 
 
 def tiny_shakespeare(folder: Folder = None) -> str:
@@ -69,6 +121,32 @@ def tiny_shakespeare(folder: Folder = None) -> str:
     """
     (path,) = find_files("tinyshakespeare", _SHAKESPEARE, _SHAKESPEARE_MIRRORS, folder)
     return path.read_text("ascii")
+
+
+def python_sources(characters: int = 1_000_000) -> str:
+    """The sources of this Python's own standard library: a text that is always at hand.
+
+    The modules of its first folder, one after the other by name, as far as that many characters; left out are those
+    whose names begin with an underscore (some are made by the installation) and those that are not ASCII. It is the
+    same text on each machine with the same version of Python.
+
+    **Raises** ``FileNotFoundError`` for an installation without sources.
+
+    Example:
+        >>> python_sources(1000).isascii(), len(python_sources(1000))
+        (True, 1000)
+    """
+    wanted = positive_int("python_sources", "characters", characters)
+    folder = Path(sysconfig.get_path("stdlib"))
+    found: list[str] = []
+    for path in sorted(folder.glob("[a-z]*.py"), key=lambda path: path.name):
+        raw = path.read_bytes().replace(b"\r\n", b"\n")
+        if wanted > 0 and raw.isascii():
+            found.append(raw.decode("ascii")[:wanted])
+            wanted -= len(found[-1])
+    if not found:
+        raise FileNotFoundError(f"python_sources: there are no sources of the standard library in {folder}")
+    return "".join(found)
 
 
 TREC_CLASSES = ("description", "entity", "abbreviation", "human", "location", "number")
@@ -97,8 +175,21 @@ def _labelled_lines(path: Path) -> Texts:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
-    lines = [line for line in text.split("\n") if line]
-    pairs = [line.partition(" ") for line in lines]
-    if not all(label.isdigit() and space for label, space, _ in pairs):
-        raise bad_value(str(path), "each line must be a label, a space and a text", f"{len(lines)} lines")
-    return {"x": [words for _, _, words in pairs], "y": np.array([int(label) for label, _, _ in pairs], np.int32)}
+    pairs = [line.partition(" ") for line in text.split("\n")]
+    for number, (label, _, words) in enumerate(pairs, 1):
+        if (label or words) and not (label.isdigit() and words.strip()):
+            needs = "each line must be a label, a space and a text"
+            raise bad_value(str(path), needs, f"{(label + ' ' + words).strip()[:40]!r} in line {number}")
+    found = [(int(label), words) for label, _, words in pairs if label]
+    return {"x": [words for _, words in found], "y": np.array([label for label, _ in found], np.int32)}
+
+
+def _labels(values: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Numbers as they stand, words as the numbers of their classes."""
+    try:
+        numbers = np.array(values, np.float64)
+    except ValueError:
+        classes, y = np.unique(values, return_inverse=True)
+        return y.astype(np.int32), tuple(map(str, classes))
+    whole = np.array_equal(numbers, np.trunc(numbers)) and np.abs(numbers).max() < 2**31
+    return numbers.astype(np.int32 if whole else np.float32), ()

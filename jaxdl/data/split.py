@@ -26,7 +26,8 @@ def count_examples(call: str, data: Any) -> int:
 def split(data: Tree, test: float, *, seed: int = 0, stratify: bool = True) -> tuple[Tree, Tree]:
     """Two parts of a data set that share no example: what to train on, and a share ``test`` that is held out.
 
-    **Args** ``data``: a pytree of arrays; ``stratify``: keep the proportions of the classes in ``data["y"]``.
+    **Args** ``data``: a pytree of arrays, or of lists of texts; ``stratify``: keep the proportions of the classes in
+    ``data["y"]``.
 
     Example:
         >>> import numpy as np
@@ -35,7 +36,7 @@ def split(data: Tree, test: float, *, seed: int = 0, stratify: bool = True) -> t
         >>> sorted(test["y"].tolist())
         [0, 0, 1, 1]
     """
-    count = count_examples("split", data)
+    count = count_examples("split", jax.tree.map(np.asarray, data, is_leaf=_is_texts))
     if not 0 < test < 1:
         raise bad_value("split", "test must be a share between 0 and 1", test)
     labels = None
@@ -45,7 +46,17 @@ def split(data: Tree, test: float, *, seed: int = 0, stratify: bool = True) -> t
         labels = np.asarray(data["y"])
     selection = need("sklearn.model_selection", "data.split", extra="data")
     kept, held_out = selection.train_test_split(np.arange(count), test_size=test, random_state=seed, stratify=labels)
-    return jax.tree.map(lambda leaf: leaf[kept], data), jax.tree.map(lambda leaf: leaf[held_out], data)
+    return _rows(data, kept), _rows(data, held_out)
+
+
+def _is_texts(leaf: Any) -> bool:
+    return isinstance(leaf, list) and bool(leaf) and all(isinstance(text, str) for text in leaf)
+
+
+def _rows(data: Tree, rows: np.ndarray) -> Tree:
+    """The examples of those rows; lists of texts stay lists."""
+    take = lambda leaf: [leaf[row] for row in rows] if isinstance(leaf, list) else leaf[rows]  # noqa: E731
+    return jax.tree.map(take, data, is_leaf=_is_texts)
 
 
 def standardize(train: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:

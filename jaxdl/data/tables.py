@@ -1,17 +1,15 @@
 """Tables, as ``{"x": float32 (n, features), "y": (n,)}``: small real ones by name, and any CSV file."""
 
-import csv
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxdl.core import bad_value
-from jaxdl.core.checks import is_int
 from jaxdl.core.extras import need
 from jaxdl.data.files import DataFile, find_files
+from jaxdl.data.rows import column_place, is_missing, read_rows
 
 Folder = str | os.PathLike[str] | None
 
@@ -28,7 +26,8 @@ def read_table(path: str | os.PathLike[str], *, target: str | int = -1, columns:
     """A CSV file as numbers: a column of numbers is one feature, a column of words one 0/1 feature for each word.
 
     A target of words becomes class numbers, in the order of the sorted words. A feature's number that is missing (an
-    empty field) becomes the median of its column; a target may not be missing.
+    empty field) becomes the median of its column; a target may not be missing. A column of whole texts is for
+    :func:`read_texts`, one of dates for :func:`read_series`.
 
     **Args** ``target``: the column of y, by name or place; ``columns``: the names, for a file whose first row has none.
 
@@ -45,41 +44,19 @@ def read_table(path: str | os.PathLike[str], *, target: str | int = -1, columns:
         (('size', 'colour=blue', 'colour=red'), [[1.0, 0.0, 1.0], [3.0, 1.0, 0.0]], [10.0, 30.0])
     """
     call = f"read_table({str(path)!r})"
-    names, lines = _read(call, path, columns)
-    place = names.index(target) if isinstance(target, str) and target in names else target
-    if not is_int(place) or not -len(names) <= int(place) < len(names):
-        raise bad_value(call, f"target must be one of the columns {names}", repr(target))
+    names, lines = read_rows(call, path, columns)
+    place = column_place(call, "target", names, target)
     if len(names) < 2:
         raise bad_value(call, "the file must hold features beside the target", f"the column {names[0]!r} alone")
-    name = names[int(place)]
+    name = names[place]
     fields = dict(zip(names, zip(*lines.values(), strict=True), strict=True))
     for line, value in zip(lines, fields[name], strict=True):
-        if value.strip().lower() in ("", "nan"):
+        if is_missing(value):
             raise bad_value(call, f"the target {name!r} must have a value in each row", f"none in line {line}")
     y, classes = _target(fields.pop(name))
     features = [feature for name, values in fields.items() for feature in _features(name, values)]
     x = np.stack([column for _, column in features], axis=1).astype(np.float32)
     return Table({"x": x, "y": y}, tuple(name for name, _ in features), classes)
-
-
-def _read(
-    call: str, path: str | os.PathLike[str], columns: Sequence[str] | None
-) -> tuple[list[str], dict[int, list[str]]]:
-    """The names of the columns, and the rows under the numbers of their (last) lines."""
-    with Path(path).open(encoding="utf-8-sig", newline="") as stream:  # as spreadsheets write it
-        reader = csv.reader(stream)
-        numbered = [(reader.line_num, row) for row in reader if row]
-    lines = dict(numbered)
-    names = list(columns) if columns is not None else lines.pop(min(lines)) if lines else []
-    if not lines:
-        raise bad_value(call, "the file must hold rows", "none")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise bad_value(call, "the names of columns must differ", f"{', '.join(map(repr, twice))} more than once")
-    for line, row in lines.items():
-        if len(row) != len(names):
-            raise bad_value(call, f"each row must have {len(names)} fields", f"{len(row)} in line {line}")
-    return names, lines
 
 
 def _numbers(values: Sequence[str]) -> np.ndarray | None:
@@ -123,6 +100,21 @@ def iris() -> Table:
     return Table(data, features, tuple(map(str, bunch.target_names)))
 
 
+def diabetes() -> Table:
+    """442 patients, by age, sex, body mass index (kg/m²), blood pressure (mmHg) and six blood values; y is how far the
+    disease has gone a year later, from 25 to 346; ships with scikit-learn, here not scaled.
+
+    Example:
+        >>> table = diabetes()
+        >>> table.data["x"].shape, table.features[:3]
+        ((442, 10), ('age', 'sex', 'body mass index'))
+
+    **References** Efron, Hastie, Johnstone and Tibshirani, Least angle regression, 2004.
+    """
+    bunch = need("sklearn.datasets", "data.diabetes", extra="data").load_diabetes(scaled=False)
+    return Table({"x": bunch.data.astype(np.float32), "y": bunch.target.astype(np.float32)}, _DIABETES_COLUMNS)
+
+
 def wine_quality(colour: str = "red", folder: Folder = None) -> Table:
     """Portuguese wines, by 11 measurements; y is the tasters' score: 1,599 red ones, or 4,898 white ones.
 
@@ -160,6 +152,18 @@ def california_housing(folder: Folder = None) -> Table:
     return read_table(find_files("tabular", (_CALIFORNIA,), (), folder)[0], target="median_house_value")
 
 
+_DIABETES_COLUMNS = (
+    "age",
+    "sex",
+    "body mass index",
+    "blood pressure",
+    "total cholesterol",
+    "LDL",
+    "HDL",
+    "cholesterol ratio",
+    "log triglycerides",
+    "glucose",
+)
 _MIRRORS = ("https://raw.githubusercontent.com/jbrownlee/Datasets/master",)
 _WINE = {
     "red": DataFile("winequality-red.csv", 84028, "c9614512e980f1cbd221c796daa97f00c4898c3cd1716863abac60f6cd1a522e"),

@@ -65,10 +65,21 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, *, level: Level = "wo
     return tokenizer
 
 
-def encode(tokenizer: Any, texts: Sequence[str], *, length: int | None = None) -> Ragged:
+def encode(
+    tokenizer: Any,
+    texts: Sequence[str],
+    *,
+    length: int | None = None,
+    keep: Literal["start", "end"] = "start",
+    allow_empty: bool = False,
+) -> Ragged:
     """The texts as integers, one text a row, padded on the right: what ``embedding`` takes.
 
-    **Args** ``length``: the time axis' size, to which longer texts are cut; by default that of the longest.
+    **Args** ``length``: the time axis' size, to which longer texts are cut; by default that of the longest. ``keep``:
+    which end of a longer text stays. ``allow_empty``: let a text without a token be a sequence of length 0, whose last
+    recurrent output and whose pools are zeros, so that a classifier answers with its biases alone.
+
+    **Raises** ``ValueError`` for a text without a token, by its place, unless ``allow_empty``.
 
     Example:
         >>> tokenizer = train_tokenizer(["a b", "b c"], vocabulary=10)
@@ -78,7 +89,14 @@ def encode(tokenizer: Any, texts: Sequence[str], *, length: int | None = None) -
     """
     if isinstance(texts, str):
         raise bad_type("encode", "texts must be several texts", "one str", "Did you mean [text]?")
-    return pad_sequences([one.ids for one in tokenizer.encode_batch(list(texts))], length=length)
+    ids = [one.ids for one in tokenizer.encode_batch(list(texts))]
+    empty = [] if allow_empty else [row for row, one in enumerate(ids) if not one]
+    if empty:
+        got = f"none in {len(empty)} of {len(ids)}, first in texts[{empty[0]}], {texts[empty[0]][:40]!r}"
+        raise bad_value(
+            "encode", "each text must have a token", got, "Did you mean to leave it out, or allow_empty=True?"
+        )
+    return pad_sequences(ids, length=length, keep=keep)
 
 
 def pad_sequences(
@@ -86,8 +104,11 @@ def pad_sequences(
 ) -> Ragged:
     """Sequences of different length as one array, padded on the right, with their lengths.
 
-    Padding is on the right, so that a length says which positions are real; Keras' function of this name pads and cuts
-    on the left by default.
+    Padding is on the right, so that a length says which positions are real, and layers skip the others: a recurrent
+    layer ends at the last real position, as if there were no padding. Keras' function of this name pads and cuts on the
+    left by default, so that a recurrent layer without a mask ends on a word: its ``padding="pre"`` is what
+    :func:`pad_left` makes of the result, for other libraries; its ``truncating="pre"`` is ``keep="end"``, and
+    ``"post"`` is ``keep="start"``.
 
     **Shapes** each sequence ``(time_i, …) -> Ragged(x: (n, length, …), lengths: (n,))``.
 
@@ -125,7 +146,32 @@ def pad_sequences(
     return Ragged(x, lengths)
 
 
-def _check_holds(name: str, array: np.ndarray, dtype: np.dtype[Any]) -> None:
+def pad_left(sequences: Ragged, *, value: float = 0) -> np.ndarray:
+    """The same sequences with their padding on the left, as one array without lengths: Keras' ``padding="pre"``.
+
+    For libraries that know no lengths. To the layers here the padding of such an array is as real as the rest.
+
+    **Shapes** ``Ragged(x: (n, length, …), lengths: (n,)) -> (n, length, …)``.
+
+    **Args** ``value``: what padding holds.
+
+    **Raises** ``TypeError`` for anything but a :class:`jaxdl.Ragged`.
+
+    Example:
+        >>> pad_left(pad_sequences([[1, 2, 3], [4]])).tolist()
+        [[1, 2, 3], [0, 0, 4]]
+    """
+    if not isinstance(sequences, Ragged):
+        raise bad_type("pad_left", "sequences must be Ragged", sequences, "Did you mean pad_left(pad_sequences(…))?")
+    x = np.asarray(sequences.x)
+    _check_holds("value", np.asarray(value), x.dtype, call="pad_left")
+    padded = np.full_like(x, value)
+    for row, length in enumerate(np.asarray(sequences.lengths)):
+        padded[row, x.shape[1] - length :] = x[row, :length]
+    return padded
+
+
+def _check_holds(name: str, array: np.ndarray, dtype: np.dtype[Any], *, call: str = "pad_sequences") -> None:
     """Raise where numbers would wrap, be cut off or overflow in that dtype."""
     if dtype.kind == "i":
         limits = np.iinfo(dtype)
@@ -133,4 +179,4 @@ def _check_holds(name: str, array: np.ndarray, dtype: np.dtype[Any]) -> None:
     else:
         bad = np.isfinite(array) & (np.abs(array) > np.finfo(dtype).max)
     if np.any(bad):
-        raise bad_value("pad_sequences", f"{name} must be of numbers that {dtype} can hold", f"{array[bad][0]}")
+        raise bad_value(call, f"{name} must be of numbers that {dtype} can hold", f"{array[bad][0]}")
