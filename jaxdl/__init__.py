@@ -15,9 +15,11 @@ from jaxdl import functional as functional
 from jaxdl import layers as layers
 from jaxdl import losses as losses
 from jaxdl import metrics as metrics
+from jaxdl import models as models
 from jaxdl import penalties as penalties
 from jaxdl import train as train
 from jaxdl.combine import branch as branch
+from jaxdl.combine import encoder_decoder as encoder_decoder
 from jaxdl.combine import lora as lora
 from jaxdl.combine import merge_lora as merge_lora
 from jaxdl.combine import mixture_of_experts as mixture_of_experts
@@ -35,6 +37,7 @@ from jaxdl.core import Ragged as Ragged
 from jaxdl.core import Sum as Sum
 from jaxdl.core import layer as layer
 from jaxdl.core import stateless as stateless
+from jaxdl.core import sublayer as sublayer
 from jaxdl.train import Checkpoint as Checkpoint
 from jaxdl.train import NonfiniteError as NonfiniteError
 from jaxdl.train import Stop as Stop
@@ -50,6 +53,7 @@ from jaxdl.train import evaluate as evaluate
 from jaxdl.train import find_learning_rate as find_learning_rate
 from jaxdl.train import fit as fit
 from jaxdl.train import freeze as freeze
+from jaxdl.train import generate as generate
 from jaxdl.train import history_file as history_file
 from jaxdl.train import make_step as make_step
 from jaxdl.train import predict as predict

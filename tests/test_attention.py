@@ -402,6 +402,34 @@ def test_added_positions_keep_the_dtype(layer):
     assert layer.apply(params, state, x, train=False)[0].dtype == y.dtype == again.dtype == jnp.bfloat16
 
 
+def test_learned_positions_are_as_many_as_the_first_input_has_unless_told():
+    x = jnp.zeros((1, 5, 2))
+    params, state = L.learned_positions().init(KEY, x)
+    assert params["embedding"].shape == (5, 2)
+    y, _ = L.learned_positions().apply(params, state, x[:, :3], train=False)
+    np.testing.assert_array_equal(y[0], params["embedding"][:3])
+    with pytest.raises(ValueError, match=r"input must have shape \(batch, up to 5, 2\); got float32\[1,6,2\]"):
+        L.learned_positions().apply(params, state, jnp.zeros((1, 6, 2)), train=False)
+
+
+def test_a_class_token_stands_first_and_the_first_step_is_its_own():
+    x, lengths = jnp.arange(12.0).reshape(2, 3, 2), jnp.array([3, 0])
+    params, (layer, state) = {"token": jnp.array([7.0, 8.0])}, (L.class_token(), {})
+    assert L.class_token().init(KEY, x)[0]["token"].tolist() == [0, 0]
+    y, _ = layer.apply(params, state, x, train=False)
+    np.testing.assert_array_equal(y, np.concatenate([np.full((2, 1, 2), [7, 8]), x], 1))
+    ragged, _ = layer.apply(params, state, dl.Ragged(x, lengths), train=False)
+    assert ragged.lengths.tolist() == [4, 1]
+    assert layer.apply(params, state, x.astype(jnp.bfloat16), train=False)[0].dtype == jnp.bfloat16
+    assert L.first_step().apply({}, {}, ragged, train=False)[0].tolist() == [[7, 8], [7, 8]]
+    assert L.first_step().apply({}, {}, dl.Ragged(x, lengths), train=False)[0].tolist() == [[0, 1], [0, 0]]
+    with pytest.raises(ValueError, match=r"class_token.*input must have 2 features; got float32\[1,3,4\]"):
+        layer.apply(params, state, jnp.ones((1, 3, 4)), train=False)
+    for wrong in (jnp.ones(3), jnp.ones((3, 0, 2))):
+        with pytest.raises(ValueError, match=r"first_step.*must have shape \(batch, time, …\) and a position; got"):
+            L.first_step().apply({}, {}, wrong, train=False)
+
+
 def test_positions_say_what_is_wrong():
     x, places = jnp.ones((2, 3, 1, 4)), jnp.arange(3)[None]
     with pytest.raises(

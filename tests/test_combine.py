@@ -97,6 +97,7 @@ def test_parallel_and_branch_equal_their_layers():
     left, right = L.dense(2), dl.sequential(L.dense(2), jnp.tanh)
     for model, inputs, join in (
         (dl.parallel(left, right), (X, X[:, :2]), lambda y: y),
+        (dl.parallel(left, right, merge="add"), (X, X[:, :2]), lambda y: y[0] + y[1]),
         (dl.branch(left, right), X, lambda y: y[0] + y[1]),
         (dl.branch(left, right, merge="concat"), X, partial(jnp.concatenate, axis=1)),
         (dl.branch(left, right, merge="tuple"), X, lambda y: y),
@@ -135,6 +136,12 @@ def test_errors_of_parallel_and_branch():
         dl.branch()
     with pytest.raises(ValueError, match="merge must be one of 'add', 'concat', 'tuple'; got 'mul'"):
         dl.branch(L.dense(1), merge="mul")
+    with pytest.raises(ValueError, match="parallel.*merge must be one of 'add', 'concat', 'tuple'; got 'sum'"):
+        dl.parallel(L.dense(1), merge="sum")
+    with pytest.raises(
+        ValueError, match=r"parallel.*: the outputs of its layers must have one shape, to be added; got fl"
+    ):
+        dl.parallel(L.dense(1), L.dense(2), merge="add").init(KEY, (X, X))
     with pytest.raises(
         ValueError, match=r"outputs of its layers must have one shape, to be added; got float32\[4,1\], f"
     ):
@@ -146,6 +153,26 @@ def test_errors_of_parallel_and_branch():
     with pytest.raises(TypeError, match="input must be a tuple of 2") as caught:
         dl.sequential(("towers", dl.parallel(L.dense(1), L.dense(1)))).init(KEY, X)
     assert '  in sequential "towers", input float32[4,3]' in caught.value.__notes__
+
+
+def test_an_encoder_decoder_reads_its_source_once():
+    model = dl.encoder_decoder(dl.sequential(L.dense(3), L.batch_norm()), L.multi_head_attention(1))
+    target, source = jnp.ones((2, 5, 4)), jnp.sin(jnp.arange(12.0)).reshape(2, 3, 2)
+    params, state = model.init(KEY, (target, source))
+    y, new = model.apply(params, state, (target, source), train=True)
+    memory, statistics = dl.sequential(L.dense(3), L.batch_norm()).apply(
+        params["encoder"], state["encoder"], source, train=True
+    )
+    close(y, L.multi_head_attention(1).apply(params["decoder"], {}, (target, memory), train=True)[0], 1e-6)
+    close(new, {"encoder": statistics}, 1e-6)
+    full, _ = model.apply(params, state, (target, source), train=False)
+    first, cache = model.prefill(params, state, (target[:, :2], source), length=5)
+    # The pieces that follow are of the target alone.
+    second, cache = model.decode(params, cache, target[:, 2:])
+    close(jnp.concatenate([first, second], 1), full, 1e-6)
+    for wrong in (target, (target,)):
+        with pytest.raises(TypeError, match=r"encoder_decoder.*: input must be a tuple \(target, source\)"):
+            model.apply(params, state, wrong, train=False)
 
 
 @layer

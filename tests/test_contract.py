@@ -1,6 +1,8 @@
 """The layer contract, over every row of the zoo.
 
 Each test compiles one program a row, and one for each mode where the modes differ, and looks at all that it can show.
+Models are made of layers that have their own rows: what compiles them is slow, and derivatives are tested of layers
+alone (models have ReLUs, over whose kinks finite differences step).
 """
 
 import functools
@@ -15,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
-from zoo import ROWS, Row
+from zoo import LAYERS, MODELS, ROWS, Row
 
 import jaxdl as dl
 from jaxdl.core import build, specs
@@ -25,14 +27,24 @@ GOLDEN = pathlib.Path(__file__).parent / "golden" / "parameters.json"
 KEY = jax.random.key(3)
 
 
-def rows(chosen):
+def rows(chosen, compiled=True):
     """Rows to run over; those of one row go to one worker, which then compiles what they share once."""
-    marked = [pytest.param(row, id=row.name, marks=pytest.mark.xdist_group(row.name)) for row in chosen]
-    return pytest.mark.parametrize("row", marked)
+
+    def marks(row):
+        return [pytest.mark.xdist_group(row.name), *([pytest.mark.slow] if compiled and row in MODELS else [])]
+
+    return pytest.mark.parametrize("row", [pytest.param(row, id=row.name, marks=marks(row)) for row in chosen])
 
 
 every_row = rows(ROWS)
 floating_rows = rows([row for row in ROWS if row.order])
+floating_layers = rows([row for row in LAYERS if row.order])
+
+
+@functools.cache
+def shaped(row: Row):
+    """The shapes of its parameters and state."""
+    return jax.eval_shape(partial(row.make().init, x=row.spec()), jax.random.key(0))
 
 
 @functools.cache
@@ -98,7 +110,7 @@ def paths(tree):
 
 
 def test_every_public_layer_has_a_row():
-    kinds = {row.make().kind for row in ROWS}
+    kinds = {row.make().kind for row in LAYERS}
     public = {
         name
         for module in (dl.layers, dl.combine)
@@ -108,22 +120,32 @@ def test_every_public_layer_has_a_row():
     assert public == kinds
 
 
-@every_row
+def test_every_public_model_has_a_row_of_its_name():
+    assert {name for name, value in vars(dl.models).items() if inspect.isfunction(value)} <= {r.name for r in MODELS}
+
+
+@rows(ROWS, compiled=False)
 def test_names_shapes_and_specs(row):
     layer = row.make()
-    _, params, state = made(row)
+    params, state = shaped(row)
     for tree in (params, state):
         assert isinstance(tree, dict)
         for path, _leaf in jax.tree.leaves_with_path(tree):
             assert all(isinstance(entry.key, str) and entry.key and not set("/*") & set(entry.key) for entry in path)
         assert not any(isinstance(subtree, dict) and not subtree for subtree in tree.values())
     # ``init`` reads shapes only, and ``build`` gives the same and the output's spec.
-    assert jax.eval_shape(layer.init, jax.random.key(0), row.x()) == specs((params, state))
+    assert jax.eval_shape(layer.init, jax.random.key(0), row.x()) == (params, state)
     y, new = jax.eval_shape(partial(layer.apply, train=False), params, state, row.x())
-    built = jax.eval_shape(lambda key: build(layer, key, row.spec())[:2], jax.random.key(0))
-    assert built == specs((params, state))
-    assert new == specs(state)
-    assert specs(build(layer, jax.random.key(0), row.spec()).output) == y
+    outputs = []
+
+    def built(key):
+        *trees, output = build(layer, key, row.spec())
+        outputs.append(specs(output))
+        return tuple(trees)
+
+    assert jax.eval_shape(built, jax.random.key(0)) == (params, state)
+    assert new == state
+    assert outputs == [y]
 
 
 @every_row
@@ -200,14 +222,14 @@ def finite_differences(row, train, order):
 
 
 @pytest.mark.slow
-@floating_rows
+@floating_layers
 def test_gradients_equal_finite_differences(row):
     for train in modes(row):
         finite_differences(row, train, order=1)
 
 
 @pytest.mark.slow
-@rows([row for row in ROWS if row.order > 1])
+@rows([row for row in LAYERS if row.order > 1])
 def test_second_gradients_equal_finite_differences(row):
     finite_differences(row, train=True, order=2)
 
@@ -243,7 +265,7 @@ def test_an_empty_batch(row):
         assert all(not leaf.any() for leaf in jax.tree.leaves(found))
 
 
-@every_row
+@rows(ROWS, compiled=False)
 def test_made_alike_is_equal_and_prints_its_call(row):
     one, two = row.make(), row.make()
     assert one == two
@@ -336,10 +358,7 @@ def test_parameter_paths_are_what_they_were():
 
 
 def current_paths():
-    def init(row):
-        return jax.eval_shape(partial(row.make().init, x=row.spec()), jax.random.key(0))
-
-    return {row.name: dict(zip(("params", "state"), map(paths, init(row)), strict=True)) for row in ROWS}
+    return {row.name: dict(zip(("params", "state"), map(paths, shaped(row)), strict=True)) for row in ROWS}
 
 
 if __name__ == "__main__":

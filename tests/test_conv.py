@@ -23,6 +23,7 @@ from loops import (
     weights,
 )
 
+import jaxdl as dl
 from jaxdl import functional as F
 from jaxdl import layers as L
 from jaxdl.functional.forms import leading_taps_conv
@@ -114,6 +115,34 @@ def test_padding_may_be_an_int_of_numpy():
     for function in (F.conv, F.conv_transpose):
         found, expected = (function(x, kernel, padding=padding) for padding in (np.int64(1), 1))
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(("padding", "shape"), [("SAME", (2, 6, 3)), ("CAUSAL", (2, 6, 3)), ("SAME", (2, 6, 3, 2))])
+def test_a_sequence_in_a_ragged_batch_is_as_if_alone(x64, padding, shape):
+    x, lengths = np.random.default_rng(3).normal(size=shape), np.array([6, 2])
+    x[1, 2:] = np.nan
+    layer = L.conv(4, 3, padding=padding, dilation=2, strides=(1,) * (len(shape) - 2))
+    batch = dl.Ragged(jnp.asarray(x), jnp.asarray(lengths))
+    params, state = layer.init(jax.random.key(0), batch)
+    y, _ = layer.apply(params, state, batch, train=False)
+    assert y.lengths is batch.lengths
+    alone, _ = layer.apply(params, state, jnp.asarray(x[1:, :2]), train=False)
+    np.testing.assert_allclose(y.x[1:, :2], alone, rtol=1e-9, atol=1e-12)
+
+
+def test_a_ragged_batch_is_refused_where_a_position_has_no_output_of_its_own():
+    batch = dl.Ragged(jnp.ones((2, 6, 3)), jnp.array([6, 2]))
+    for options in (
+        {"padding": "VALID"},
+        {"padding": 1},
+        {"padding": np.array([[1, 1]])},
+        {"padding": "SAME", "strides": 2},
+        {"padding": "SAME", "strides": np.int64(2)},
+        {"padding": "CAUSAL", "padding_mode": "circular"},
+    ):
+        with pytest.raises(TypeError, match=r"conv\(.*Ragged.*A ragged batch needs padding=\"SAME\" or \"CAUSAL\""):
+            L.conv(4, 3, **options).init(jax.random.key(0), batch)
+    L.conv(4, 3, padding="SAME", strides=np.int64(1)).init(jax.random.key(0), batch)
 
 
 def test_a_causal_convolution_sees_nothing_later():

@@ -130,6 +130,41 @@ def test_appending_or_naming_a_layer_changes_no_other_initial_value():
     assert not np.array_equal(appended["dense_1"]["kernel"][:, :3], appended["dense"]["kernel"])
 
 
+def test_a_sublayer_is_found_where_its_parameters_stand():
+    inner = dl.sequential(L.dense(2), ("last", L.dense(3)))
+    shortcut = L.dense(3)
+    model = dl.remat(
+        dl.sequential(
+            ("pair", dl.encoder_decoder(dl.remat(inner), dl.parallel(L.dense(3), L.dense(3)))),
+            ("sum", dl.parallel(dl.residual(inner, shortcut=shortcut), dl.repeat(L.dense(3), 2))),
+        )
+    )
+    x = jnp.ones((1, 3))
+    params, _ = model.init(KEY, (x, x))
+    for path, expected, width in (
+        ("pair/encoder", dl.remat(inner), 3),
+        ("pair/encoder/last", L.dense(3), 2),
+        ("pair/decoder/dense_1", L.dense(3), 3),
+        ("sum/residual/sequential/dense", L.dense(2), 3),
+        ("sum/residual/shortcut", shortcut, 3),
+    ):
+        layer = dl.sublayer(model, path)
+        assert layer == expected
+        subtree = params
+        for name in path.split("/"):
+            subtree = subtree[name]
+        assert layer.apply(subtree, {}, jnp.ones((1, width)), train=False)[0].shape[0] == 1
+    # What repeat makes two of has stacked parameters, which no layer takes.
+    for path, text in (
+        ("pair/encode", r"path must name children of encoder_decoder \(encoder, decoder\); got 'pair/encode'"),
+        ("sum/repeat/layer", r"children of repeat \(it has none\)"),
+        ("sum/residual/shortcut/kernel", r"children of dense \(it has none\)"),
+        (3, 'path must be a str, such as "encoder/dense"; got 3'),
+    ):
+        with pytest.raises(ValueError, match=rf"sublayer: .*{text}"):
+            dl.sublayer(model, path)
+
+
 def test_keys_come_from_crc32_of_names():
     expected = jax.random.fold_in(KEY, np.uint32(0xA8D3E165))
     assert (child_key(KEY, "dense") == jax.random.fold_in(KEY, np.uint32(__import__("zlib").crc32(b"dense")))).all()

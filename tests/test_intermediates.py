@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from zoo import ROWS
+from zoo import LAYERS
 
 import jaxdl as dl
 from jaxdl import functional as F
@@ -33,7 +33,7 @@ def program(function, *args):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", LAYERS, ids=lambda row: row.name)
 def test_the_last_value_is_the_output_and_nothing_is_changed(row):
     layer, x = row.make(), row.x()
     params, state = jax.jit(partial(layer.init, x=row.spec()))(jax.random.key(0))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.linalg
 import sklearn.metrics as sk
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -510,6 +511,25 @@ print("equal")
     assert run.stdout == "equal\n", run.stderr
 
 
+def test_frechet_distance_is_that_of_the_matrix_root():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(60, 5)) @ rng.normal(size=(5, 5)) + 2
+    b = rng.normal(size=(40, 5)) @ rng.normal(size=(5, 5))
+    c, d = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(c + d - 2 * scipy.linalg.sqrtm(c @ d).real)
+    assert metrics.frechet_distance(a, b) == pytest.approx(expected, rel=1e-10)
+    assert metrics.frechet_distance(b, a) == pytest.approx(expected, rel=1e-10)
+    assert metrics.frechet_distance(jnp.asarray(a, jnp.float32), b) == pytest.approx(expected, rel=1e-5)
+
+
+def test_frechet_distance_of_features_that_do_not_vary_or_depend_on_each_other():
+    """Covariances without an inverse, as units that are never on give."""
+    x = np.random.default_rng(0).normal(size=(50, 1)) * [1.0, 2.0, 0.0]
+    assert metrics.frechet_distance(x, x) == pytest.approx(0, abs=1e-6)
+    assert metrics.frechet_distance(x, 2 * x) == pytest.approx(5 * x[:, 0].var(ddof=1) + 5 * x[:, 0].mean() ** 2)
+    assert metrics.frechet_distance(x[:, :1], x[:, :1] + 3) == pytest.approx(9)
+
+
 # Errors
 
 NEEDS = "labels must be integers of shape (4,) or one-hot of shape (4, 3); got "
@@ -593,6 +613,16 @@ ERRORS = [
         "mean_absolute_error: target must be an array of numbers; got bool[4,3]",
     ),
     (lambda: metrics.perplexity(LOGITS, CLASSES[:3]), ValueError, f"perplexity: {NEEDS}int32[3]"),
+    (
+        lambda: metrics.frechet_distance(LOGITS, LOGITS[:1]),
+        ValueError,
+        "frechet_distance: others must be (examples, size) with two examples or more; got float32[1,3]",
+    ),
+    (
+        lambda: metrics.frechet_distance(LOGITS, LOGITS[:, :2]),
+        ValueError,
+        "frechet_distance: others must be (m, 3) as the features are; got float32[4,2]",
+    ),
 ]
 
 

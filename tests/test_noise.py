@@ -76,6 +76,33 @@ def test_gaussian_noise_has_the_moments_that_it_says(rate):
     np.testing.assert_allclose((times.mean(), times.std()), (2, 2 * np.sqrt(rate / (1 - rate))), rtol=0.01)
 
 
+def test_a_gaussian_sample_has_its_moments_and_a_gradient_in_both():
+    mean, log_variance = jnp.full(10**5, 2.0), jnp.full(10**5, np.log(9.0), jnp.float32)
+    z = np.asarray(F.gaussian_sample(KEY, mean, log_variance), np.float64)
+    np.testing.assert_allclose((z.mean(), z.std()), (2, 3), rtol=0.02)
+    slopes = jax.grad(lambda *moments: F.gaussian_sample(KEY, *moments).sum(), (0, 1))(mean, log_variance)
+    np.testing.assert_array_equal(slopes[0], 1)
+    np.testing.assert_allclose(slopes[1], (z - 2) / 2, rtol=1e-4, atol=1e-4)
+    assert F.gaussian_sample(KEY, mean.astype(jnp.bfloat16), log_variance).dtype == jnp.bfloat16
+
+
+def test_a_sample_is_drawn_in_training_and_is_the_mean_otherwise():
+    layer, moments = L.gaussian_sample(), (jnp.ones((2, 3)), jnp.zeros((2, 3)))
+    assert layer.apply({}, {}, moments, train=False)[0] is moments[0]
+    one, other = (layer.apply({}, {}, moments, train=True, key=jax.random.key(seed))[0] for seed in (0, 1))
+    assert not np.array_equal(one, other)
+    with pytest.raises(ValueError, match=r"gaussian_sample.*train=True needs a key; got None"):
+        layer.apply({}, {}, moments, train=True)
+    with pytest.raises(
+        TypeError, match=r"gaussian_sample.*must be a tuple of arrays \(mean, log_variance\); got float"
+    ):
+        layer.init(KEY, moments[0])
+    with pytest.raises(ValueError, match=r"must have the shape of mean, float32\[2,3\]; got float32\[2,2\]"):
+        layer.init(KEY, (moments[0], moments[1][:, :2]))
+    with pytest.raises(TypeError, match="log_variance must be a floating array; got int32"):
+        layer.init(KEY, (moments[0], jnp.ones((2, 3), int)))
+
+
 @every_layer
 def test_noise_is_a_function_of_key_and_name(layer):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(32, 8, 4)), jnp.float32)

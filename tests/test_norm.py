@@ -231,6 +231,16 @@ def test_errors_say_what_is_needed(call, text):
     assert text in str(caught.value)
 
 
+def test_a_batch_norm_may_begin_with_another_scale():
+    x = jnp.ones((3, 2))
+    params, state = L.batch_norm(scale_init=jax.nn.initializers.zeros).init(KEY, x)
+    assert params["scale"].tolist() == [0, 0]
+    assert (
+        L.batch_norm(scale_init=jax.nn.initializers.zeros).apply(params, state, x, train=True)[0].tolist()
+        == [[0, 0]] * 3
+    )
+
+
 def test_norms_refuse_integers():
     ints = jnp.ones((2, 3, 4), int)
     for function in (F.layer_norm, F.rms_norm, partial(F.group_norm, groups=2), F.instance_norm):

@@ -81,8 +81,8 @@ def test_nothing_of_jax_is_wrapped_and_nothing_is_asserted_or_hidden():
 
 
 def public_functions():
-    modules = [jaxdl, jaxdl.core, jaxdl.functional, jaxdl.layers, jaxdl.combine, jaxdl.losses, jaxdl.metrics]
-    modules += [jaxdl.penalties, jaxdl.data, jaxdl.train, jaxdl.inspect, jaxdl.interop]
+    modules = [jaxdl, jaxdl.core, jaxdl.functional, jaxdl.layers, jaxdl.combine, jaxdl.models]
+    modules += [jaxdl.losses, jaxdl.metrics, jaxdl.penalties, jaxdl.data, jaxdl.train, jaxdl.inspect, jaxdl.interop]
     for module in modules:
         package = hasattr(module, "__path__")  # what a package names is public; a module names its imports as well
         for name, value in vars(module).items():
@@ -97,7 +97,7 @@ def public_functions():
 )
 def test_public_names_are_documented(name, value):
     assert value.__doc__, name
-    shown = ("functional", "layers", "combine", "losses", "metrics", "penalties", "inspect")
+    shown = ("functional", "layers", "combine", "models", "losses", "metrics", "penalties", "inspect")
     if name.split(".")[1] in shown and not isinstance(value, type):
         assert ">>>" in value.__doc__, f"{name} has no example"
 

@@ -1,6 +1,6 @@
-"""Every public layer and combinator, one row each or more: how to make it, and an input for it.
+"""Every public layer, combinator and model, one row each or more: how to make it, and an input for it.
 
-The tests of the contract (test_contract.py) run over every row; a public layer without a row fails them.
+The tests of the contract (test_contract.py) run over every row; a public layer or model without a row fails them.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,14 @@ import numpy as np
 import jaxdl as dl
 from jaxdl import functional as F
 from jaxdl import layers as L
+from jaxdl import models as M
 
 
 @dataclass(frozen=True)
 class Row:
     """How to make a layer, and what it takes.
 
-    Rows are smooth, so that finite differences are gradients: tanh, where a model would have ReLU.
+    Layers are smooth, so that finite differences are gradients: tanh, where a model would have ReLU.
 
     **Fields** ``make()`` gives the layer; ``shape``: its input's, or a tuple of such for several inputs; ``classes``:
     the input is integers below it; ``positionwise``: it treats each position alone, of ragged batches and of pieces;
@@ -66,7 +67,7 @@ class Row:
         return dtype if self.classes is None else jnp.int32
 
 
-ROWS = [
+LAYERS = [
     # Linear and lookup
     Row("dense", lambda: L.dense(5), (3, 4), positionwise=True),
     Row("dense_no_bias", lambda: L.dense(5, use_bias=False), (2, 3, 4), positionwise=True),
@@ -84,6 +85,7 @@ ROWS = [
     Row("conv_3d", lambda: L.conv(2, 2), (1, 3, 4, 3, 2)),
     Row("conv_causal", lambda: L.conv(3, 3, padding="CAUSAL", padding_mode="circular", dilation=2), (2, 6, 2)),
     Row("conv_4d", lambda: L.conv(2, 2), (1, 2, 3, 2, 3, 2)),
+    Row("conv_ragged", lambda: L.conv(3, 2, padding="SAME"), (2, 5, 3), ragged=True),
     Row("depthwise_conv", lambda: L.depthwise_conv((3, 2), multiplier=2, padding="SAME"), (2, 4, 5, 3)),
     Row("separable_conv", lambda: L.separable_conv(4, 3, multiplier=2, strides=2), (2, 7, 2)),
     Row(
@@ -121,6 +123,7 @@ ROWS = [
     Row("alpha_dropout", lambda: L.alpha_dropout(0.2), (3, 5), positionwise=True),
     Row("gaussian_noise", lambda: L.gaussian_noise(0.3), (3, 5), positionwise=True),
     Row("gaussian_dropout", lambda: L.gaussian_dropout(0.2), (3, 5), positionwise=True),
+    Row("gaussian_sample", lambda: L.gaussian_sample(), ((3, 5), (3, 5))),
     # Normalisation
     Row("batch_norm", lambda: L.batch_norm(), (6, 3, 4), positionwise=True),
     Row("batch_norm_plain", lambda: L.batch_norm(use_scale=False, use_bias=False, momentum=0.5), (5, 4)),
@@ -152,6 +155,8 @@ ROWS = [
     Row("cross_attention", lambda: L.multi_head_attention(2, head_features=2, dropout=0.3), ((2, 3, 5), (2, 4, 3))),
     Row("learned_positions", lambda: L.learned_positions(7), (2, 4, 3), ragged=True, decodes=True),
     Row("sinusoidal_positions", lambda: L.sinusoidal_positions(), (2, 4, 3), ragged=True, decodes=True),
+    Row("class_token", lambda: L.class_token(), (2, 4, 3)),
+    Row("first_step", lambda: L.first_step(), (2, 4, 3), ragged=True),
     Row("feed_forward", lambda: L.feed_forward(5, gated=True, dropout=0.2), (3, 4), positionwise=True),
     Row("transformer_block", lambda: L.transformer_block(2, dropout=0.2), (2, 3, 4), ragged=True, decodes=True),
     Row(
@@ -186,6 +191,7 @@ ROWS = [
         (2, 4, 4, 2),
     ),
     Row("parallel", lambda: dl.parallel(L.dense(3), ("right", L.dense(2))), ((3, 4), (2, 3))),
+    Row("parallel_add", lambda: dl.parallel(L.dense(3), L.dense(3), merge="add"), ((3, 4), (3, 2))),
     Row("branch", lambda: dl.branch(L.dense(3), dl.sequential(L.dense(3), jnp.tanh)), (4, 2), positionwise=True),
     Row("branch_concat", lambda: dl.branch(L.conv(2, 1), L.conv(3, 3, padding="SAME"), merge="concat"), (2, 3, 4, 2)),
     Row(
@@ -207,6 +213,11 @@ ROWS = [
     Row(
         "lora", lambda: dl.lora(dl.sequential(L.dense(4), jnp.tanh, L.dense(2)), 2, alpha=3), (4, 3), positionwise=True
     ),
+    Row(
+        "encoder_decoder",
+        lambda: dl.encoder_decoder(dl.sequential(L.dense(3), jnp.tanh), L.multi_head_attention(2)),
+        ((2, 3, 4), (2, 5, 2)),
+    ),
     Row("weight_norm", lambda: dl.weight_norm(L.dense(4)), (4, 3), positionwise=True),
     # Order 1: no gradient goes through the singular vectors, which matters where they have not yet converged.
     Row("spectral_norm", lambda: dl.spectral_norm(L.dense(2), iterations=30), (4, 3), positionwise=True, order=1),
@@ -219,4 +230,56 @@ ROWS = [
     Row("mixture_of_experts_capacity", lambda: dl.mixture_of_experts(L.dense(2), 3, top_k=1, capacity=0.9), (2, 3, 3)),
 ]
 
+# Tiny ones, each called after its model; what they are made of has its own rows above.
+MODELS = [
+    Row("mlp", lambda: M.mlp(4, 3, dropout=0.2), (3, 5), positionwise=True),
+    Row("course_cnn", lambda: M.course_cnn(3, filters=2, hidden=4), (2, 6, 6, 1)),
+    Row("lenet", lambda: M.lenet(3), (2, 14, 12, 1)),
+    Row("cnn", lambda: M.cnn(3, filters=(2, 3), padding="SAME", hidden=(4,), batch_norm=True), (2, 4, 4, 1)),
+    Row("resnet", lambda: M.resnet(18, 3, width=2), (4, 32, 32, 1)),
+    Row("resnet_bottleneck", lambda: M.resnet(50, 3, width=2), (4, 32, 32, 1)),
+    Row("resnet_cifar", lambda: M.resnet_cifar(8, 3, width=2), (2, 8, 8, 3)),
+    Row("unet", lambda: M.unet(2, features=(2, 3), batch_norm=True), (2, 4, 6, 1)),
+    Row("text_cnn", lambda: M.text_cnn(7, 3, features=4, widths=(2, 3), filters=2), (2, 5), classes=7, ragged=True),
+    Row(
+        "text_rnn",
+        lambda: M.text_rnn(7, 3, cell=L.gru, features=4, hidden=3, bidirectional=True, layers=2, dropout=0.2),
+        (2, 5),
+        classes=7,
+        ragged=True,
+    ),
+    Row("seq2seq", lambda: M.seq2seq(6, 7, features=4, hidden=3, dropout=0.2), ((2, 3), (2, 4)), classes=6),
+    Row(
+        "autoencoder",
+        lambda: M.autoencoder(6, 4, 2, noise=0.1, penalty=dl.penalties.activity_l1(0.1)),
+        (3, 6),
+        positionwise=True,
+    ),
+    Row("conv_autoencoder", lambda: M.conv_autoencoder(3, shape=(4, 8, 1), filters=(2, 3)), (2, 4, 8, 1)),
+    Row("vae", lambda: M.vae(2, shape=(2, 3), hidden=(4,)), (3, 2, 3)),
+    Row("dense_generator", lambda: M.dense_generator(shape=(2, 3, 1), hidden=(4,), norm=L.batch_norm), (3, 5)),
+    Row("dense_discriminator", lambda: M.dense_discriminator(hidden=(4,), dropout=0.2), (3, 2, 3, 1)),
+    Row("dcgan_generator", lambda: M.dcgan_generator(shape=(4, 8, 2), filters=(3, 2)), (3, 5)),
+    Row("dcgan_discriminator", lambda: M.dcgan_discriminator(filters=(2, 3), dropout=0.2), (2, 8, 8, 1)),
+    Row(
+        "gpt",
+        lambda: M.gpt(7, features=4, layers=2, heads=2, length=9, dropout=0.2),
+        (2, 5),
+        classes=7,
+        ragged=True,
+        decodes=True,
+    ),
+    Row("bert", lambda: M.bert(7, features=4, layers=2, heads=2, length=9), ((2, 5), (2, 5)), classes=2),
+    Row(
+        "bert_classifier",
+        lambda: M.bert_classifier(7, 3, features=4, layers=2, heads=2, length=9),
+        (2, 5),
+        classes=7,
+        ragged=True,
+    ),
+    Row("transformer", lambda: M.transformer(6, 7, features=4, layers=2, heads=2), ((2, 3), (2, 4)), classes=6),
+    Row("vit", lambda: M.vit(3, patch=2, features=4, layers=2, heads=2, dropout=0.2), (2, 4, 5, 1)),
+]
+
+ROWS = [*LAYERS, *MODELS]
 BY_NAME = {row.name: row for row in ROWS}

@@ -1,5 +1,6 @@
 """Layers made of layers."""
 
+from jaxdl.combine.encoder_decoder import encoder_decoder as encoder_decoder
 from jaxdl.combine.experts import mixture_of_experts as mixture_of_experts
 from jaxdl.combine.lora import lora as lora
 from jaxdl.combine.lora import merge_lora as merge_lora

@@ -12,14 +12,18 @@ from jaxdl.core.children import Children
 
 
 @combinator
-def parallel(*layers: Any) -> Any:
+def parallel(*layers: Any, merge: str = "tuple") -> Any:
     """One layer for each element of a tuple: ``y_i = f_i(x_i)``.
 
     Children are named as in :func:`jaxdl.sequential`.
 
-    **Shapes** a tuple of as many elements as there are layers ``->`` a tuple of their outputs.
+    **Shapes** a tuple of as many elements as there are layers ``->`` a tuple of their outputs, or what ``merge`` makes
+    of it.
 
-    **Raises** ``TypeError`` for an input that is no such tuple.
+    **Args** ``merge``: ``"tuple"``, ``"add"`` or ``"concat"``, as in :func:`branch`.
+
+    **Raises** ``TypeError`` for an input that is no such tuple; ``ValueError`` for shapes that do not fit, or another
+    ``merge``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -30,7 +34,7 @@ def parallel(*layers: Any) -> Any:
         >>> jax.tree.map(jnp.shape, both.apply(params, state, x, train=False)[0])
         ((4, 3), (4, 2))
     """
-    return _side_by_side("parallel", layers, _each_its_own, lambda outputs: outputs)
+    return _side_by_side("parallel", layers, _each_its_own, merge)
 
 
 @combinator
@@ -56,13 +60,15 @@ def branch(*layers: Any, merge: str = "add") -> Any:
 
     **References** Szegedy and others, Going deeper with convolutions, 2015.
     """
-    if merge not in _MERGES:
-        raise bad_value("branch", f"merge must be one of {', '.join(map(repr, _MERGES))}", repr(merge))
-    return _side_by_side("branch", layers, lambda x, count: (x,) * count, _MERGES[merge])
+    return _side_by_side("branch", layers, lambda x, count: (x,) * count, merge)
 
 
-def _side_by_side(kind: str, layers: tuple[Any, ...], inputs: Any, merge: Any) -> Any:
-    """Children that do not see each other: ``inputs(x, count)`` gives one input each, ``merge(outputs)`` the result."""
+def _side_by_side(kind: str, layers: tuple[Any, ...], inputs: Any, how: str) -> Any:
+    """Children that do not see each other: ``inputs(x, count)`` gives one input each, and ``how`` says what is made of
+    their outputs."""
+    if how not in _MERGES:
+        raise bad_value(kind, f"merge must be one of {', '.join(map(repr, _MERGES))}", repr(how))
+    merge = functools.partial(_MERGES[how], kind)
     children = Children(kind, layers)
     count = len(layers)
     if not count:
@@ -105,29 +111,30 @@ def _each_its_own(x: Any, count: int) -> tuple[Any, ...]:
     return x
 
 
-def _add(outputs: tuple[Any, ...]) -> Any:
+def _add(kind: str, outputs: tuple[Any, ...]) -> Any:
     def total(arrays: list[Any]) -> Any:
         return functools.reduce(operator.add, arrays)
 
-    return _merged(outputs, lambda leaf: leaf.shape, total, "must have one shape, to be added")
+    return _merged(kind, outputs, lambda leaf: leaf.shape, total, "must have one shape, to be added")
 
 
-def _concat(outputs: tuple[Any, ...]) -> Any:
+def _concat(kind: str, outputs: tuple[Any, ...]) -> Any:
     def join(arrays: list[Any]) -> Any:
         return jnp.concatenate(arrays, axis=-1)
 
-    return _merged(outputs, lambda leaf: leaf.shape[:-1], join, "must have one shape up to the last axis, to be joined")
+    needs = "must have one shape up to the last axis, to be joined"
+    return _merged(kind, outputs, lambda leaf: leaf.shape[:-1], join, needs)
 
 
-def _merged(outputs: tuple[Any, ...], shape: Any, join: Any, needs: str) -> Any:
+def _merged(kind: str, outputs: tuple[Any, ...], shape: Any, join: Any, needs: str) -> Any:
     """``join`` over the outputs, or over their ``.x``, once their kinds and shapes agree."""
     ragged = [isinstance(y, Ragged) for y in outputs]
     arrays = [y.x if isinstance(y, Ragged) else y for y in outputs]
     fit = all(hasattr(array, "shape") and array.shape for array in arrays) and len({*map(shape, arrays)}) == 1
     if not fit or len({*ragged}) > 1:
-        raise bad_value("branch", f"the outputs of its layers {needs}", ", ".join(map(describe, outputs)))
+        raise bad_value(kind, f"the outputs of its layers {needs}", ", ".join(map(describe, outputs)))
     merged = join(arrays)
     return Ragged(merged, outputs[0].lengths) if ragged[0] else merged
 
 
-_MERGES = {"add": _add, "concat": _concat, "tuple": lambda outputs: outputs}
+_MERGES = {"add": _add, "concat": _concat, "tuple": lambda kind, outputs: outputs}

@@ -4,6 +4,7 @@ from jaxdl.core.children import Children as Children
 from jaxdl.core.children import build as build
 from jaxdl.core.children import child_key as child_key
 from jaxdl.core.children import specs as specs
+from jaxdl.core.children import sublayer as sublayer
 from jaxdl.core.contract import Built as Built
 from jaxdl.core.contract import Decoding as Decoding
 from jaxdl.core.contract import LayerLike as LayerLike

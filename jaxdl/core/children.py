@@ -16,6 +16,8 @@ from jaxdl.core.lift import lift
 from jaxdl.core.watch import watched
 
 Child = tuple[str, LayerLike]
+# Arguments of combinators whose parameters do not stand under the argument's name; those given in a row have none.
+_MADE_MANY_OF = {"", "layer", "expert"}
 
 
 def kind_of(layer: LayerLike) -> str:
@@ -105,6 +107,46 @@ def build(layer: LayerLike, key: jax.Array, x: Any, visit: Visit | None = None, 
 def _noting(visit: Visit, path: str, layer: LayerLike) -> Visit:
     """The visit, told of one more layer around each part."""
     return lambda part: visit(part._replace(around=((path, layer), *part.around)))
+
+
+def sublayer(layer: LayerLike, path: str) -> LayerLike:
+    """The layer that stands at that path in a model: it is applied alone to the subtrees of that path.
+
+    It looks into combinators that are given their children, such as :func:`jaxdl.sequential` and
+    :func:`jaxdl.parallel`, and through what wraps them. What a combinator makes many of, as :func:`jaxdl.repeat` does,
+    is no child: its parameters are stacked.
+
+    **Raises** ``ValueError`` for a path at which there is no layer.
+
+    Example:
+        >>> from jaxdl import layers, sequential
+        >>> model = sequential(("encoder", sequential(layers.dense(4), jnp.tanh)), ("decoder", layers.dense(9)))
+        >>> params, state = model.init(jax.random.key(0), jnp.ones((1, 9)))
+        >>> sublayer(model, "encoder")
+        sequential(dense(features=4), tanh)
+        >>> sublayer(model, "encoder").apply(params["encoder"], {}, jnp.ones((2, 9)), train=False)[0].shape
+        (2, 4)
+    """
+    if not isinstance(path, str):
+        raise bad_value("sublayer", 'path must be a str, such as "encoder/dense"', path)
+    for name in path.split("/"):
+        children = _children_of(layer)
+        if name not in children:
+            names = ", ".join(children) or "it has none"
+            raise bad_value("sublayer", f"path must name children of {kind_of(layer)} ({names})", repr(path))
+        layer = children[name]
+    return layer
+
+
+def _children_of(layer: LayerLike) -> dict[str, LayerLike]:
+    """The children that a combinator was given: those without a name, and those that are an argument of their own."""
+    while isinstance(layer, Layer) and layer.wraps is not None:
+        layer = lift(layer.kind, layer.wraps)
+    if not isinstance(layer, Layer) or layer.build is None:
+        return {}
+    listed = [value for name, value in layer.args if not name]
+    named = [(name, value) for name, value in layer.args if name not in _MADE_MANY_OF and hasattr(value, "apply")]
+    return dict(name_children(layer.kind, [*listed, *named]))
 
 
 class Children:

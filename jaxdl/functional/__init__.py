@@ -31,6 +31,7 @@ from jaxdl.functional.noise import drop_path as drop_path
 from jaxdl.functional.noise import dropout as dropout
 from jaxdl.functional.noise import gaussian_dropout as gaussian_dropout
 from jaxdl.functional.noise import gaussian_noise as gaussian_noise
+from jaxdl.functional.noise import gaussian_sample as gaussian_sample
 from jaxdl.functional.norm import batch_norm as batch_norm
 from jaxdl.functional.norm import group_norm as group_norm
 from jaxdl.functional.norm import instance_norm as instance_norm
@@ -60,6 +61,9 @@ from jaxdl.functional.resize import upsample as upsample
 from jaxdl.functional.routing import load_balance as load_balance
 from jaxdl.functional.routing import queue_places as queue_places
 from jaxdl.functional.routing import top_k_gates as top_k_gates
+from jaxdl.functional.sampling import sample as sample
+from jaxdl.functional.sampling import top_k_logits as top_k_logits
+from jaxdl.functional.sampling import top_p_logits as top_p_logits
 from jaxdl.functional.shape import flatten as flatten
 from jaxdl.functional.weights import spectral_norm as spectral_norm
 from jaxdl.functional.weights import weight_norm as weight_norm

@@ -1,17 +1,18 @@
-"""Regularising noise.
+"""Regularising noise, and samples that have a derivative.
 
 Every function is one of its key: the same key gives the same noise, at each position the same on one device as on
 many.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.core.checks import floating, fraction
-from jaxdl.core.errors import bad_value
+from jaxdl.core.errors import bad_value, describe
 
 # The limit of SELU for large negative inputs, −λα.
 _SELU_FLOOR = -1.7580993408473766
@@ -163,6 +164,37 @@ def gaussian_dropout(key: jax.Array, x: jax.Array, rate: float) -> jax.Array:
         return x
     noise = _normal(key, x)
     return (x.astype(noise.dtype) * (1 + math.sqrt(rate / (1 - rate)) * noise)).astype(x.dtype)
+
+
+def gaussian_sample(key: jax.Array, mean: jax.Array, log_variance: jax.Array) -> jax.Array:
+    """A sample of ``N(μ, σ²)`` that has a derivative in both, ``z = μ + exp(½ log σ²) · n`` with ``n ~ N(0, 1)``.
+
+    The noise comes from outside, so that a gradient passes through the draw: the reparametrisation of a variational
+    autoencoder.
+
+    **Shapes** ``mean``, ``log_variance``: the same shape ``->`` that shape.
+
+    **Raises** ``ValueError`` for unlike shapes, ``TypeError`` for inputs that are not floating.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> z = gaussian_sample(jax.random.key(0), jnp.full(10_000, 2.0), jnp.full(10_000, jnp.log(9.0)))
+        >>> bool(abs(z.mean() - 2) < 0.1), bool(abs(z.std() - 3) < 0.1)
+        (True, True)
+
+    **References** Kingma and Welling, Auto-encoding variational Bayes, 2013.
+    """
+    check_moments("gaussian_sample", mean, log_variance)
+    noise = _normal(key, mean)
+    return (mean + jnp.exp(0.5 * log_variance.astype(noise.dtype)) * noise).astype(mean.dtype)
+
+
+def check_moments(call: str, mean: Any, log_variance: Any) -> None:
+    """Raise unless both are floating arrays of one shape."""
+    floating(call, "mean", mean)
+    floating(call, "log_variance", log_variance)
+    if mean.shape != log_variance.shape:
+        raise bad_value(call, f"log_variance must have the shape of mean, {describe(mean)}", log_variance)
 
 
 def check_noise(call: str, x: jax.Array, rate: float) -> None:

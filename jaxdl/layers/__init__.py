@@ -30,6 +30,7 @@ from jaxdl.layers.noise import drop_path as drop_path
 from jaxdl.layers.noise import dropout as dropout
 from jaxdl.layers.noise import gaussian_dropout as gaussian_dropout
 from jaxdl.layers.noise import gaussian_noise as gaussian_noise
+from jaxdl.layers.noise import gaussian_sample as gaussian_sample
 from jaxdl.layers.norm import batch_norm as batch_norm
 from jaxdl.layers.norm import group_norm as group_norm
 from jaxdl.layers.norm import instance_norm as instance_norm
@@ -54,5 +55,7 @@ from jaxdl.layers.shape import flatten as flatten
 from jaxdl.layers.shape import pad as pad
 from jaxdl.layers.shape import permute as permute
 from jaxdl.layers.shape import reshape as reshape
+from jaxdl.layers.tokens import class_token as class_token
+from jaxdl.layers.tokens import first_step as first_step
 from jaxdl.layers.transformer import transformer_block as transformer_block
 from jaxdl.layers.transformer import transformer_decoder_block as transformer_decoder_block

@@ -32,6 +32,7 @@ def multi_head_attention(
     use_bias: bool = True,
     dropout: float = 0.0,
     kernel_init: Initializer = glorot_uniform,
+    out_init: Initializer | None = None,
     bias_init: Initializer = zeros,
     param_dtype: Any = jnp.float32,
 ) -> Any:
@@ -55,7 +56,8 @@ def multi_head_attention(
     ``position_bias``: a function ``(heads, query positions, key positions) -> (batch or 1, heads or 1, time, keys)``
     whose numbers are added to the scores, such as :func:`jaxdl.functional.alibi`; −∞ hides a key. ``dropout``: the
     share of weights dropped while training. ``kernel_init``: Glorot uniform for each projection, as in Keras (PyTorch
-    draws the three together, ``U(−a, a)`` with ``a = √(6 / 4 features)``, and Flax has LeCun normal).
+    draws the three together, ``U(−a, a)`` with ``a = √(6 / 4 features)``, and Flax has LeCun normal). ``out_init``: of
+    ``out``, by default as the others; GPT-2 starts it smaller, since each block adds it to the sum.
 
     **Raises** ``ValueError`` for features that the heads do not divide, for positions (causal, window, rotate,
     position_bias) in cross attention, and when ``decode`` runs past ``prefill``'s length; where a compiled ``decode``
@@ -95,7 +97,8 @@ def multi_head_attention(
             "value": (source, outer),
             "out": (inner, features),
         }
-        return draw_products(key, param_dtype, shapes, kernel_init, bias_init if use_bias else None), {}
+        inits = {**dict.fromkeys(shapes, kernel_init), "out": out_init or kernel_init}
+        return draw_products(key, param_dtype, shapes, inits, bias_init if use_bias else None), {}
 
     def apply(
         params: Params, state: Params, x: Any, *, train: bool, key: jax.Array | None = None
@@ -116,14 +119,14 @@ def draw_products(
     key: jax.Array,
     dtype: Any,
     shapes: dict[str, tuple[int, int]],
-    kernel_init: Initializer,
+    kernel_inits: dict[str, Initializer],
     bias_init: Initializer | None,
 ) -> Params:
     """A ``kernel`` of that shape, and a ``bias`` where it has an initializer, under each name."""
 
     def one(name: str, shape: tuple[int, int]) -> Params:
         bias = {} if bias_init is None else {"bias": (bias_init, shape[1:])}
-        return draw(child_key(key, name), dtype, kernel=(kernel_init, shape), **bias)
+        return draw(child_key(key, name), dtype, kernel=(kernel_inits[name], shape), **bias)
 
     return {name: one(name, shape) for name, shape in shapes.items()}
 

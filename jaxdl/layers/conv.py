@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl import functional as F
-from jaxdl.core import bad_value, stateless
-from jaxdl.core.checks import per_axis, positive_int, window_sizes
+from jaxdl.core import Ragged, bad_type, bad_value, layer, stateless
+from jaxdl.core.checks import per_axis, positive_int, sizes, window_sizes
 from jaxdl.functional.conv import PaddingMode, check_conv
 from jaxdl.functional.window import Method, Padding, Sizes
 from jaxdl.layers.initializers import Initializer, draw, glorot_uniform, lecun_uniform, zeros
 
 
-@stateless(positionwise=False)
+@layer
 def conv(
     features: int,
     kernel_size: Sizes,
@@ -37,7 +37,12 @@ def conv(
     **Args** ``kernel_size``: an int, for as many spatial axes as the input has, or one int for each. ``kernel_init``:
     Glorot uniform, as in Keras. ``method``: as of :func:`jaxdl.functional.conv`.
 
-    **Raises** ``ValueError`` for an input of the wrong rank or channels, ``TypeError`` for one that is not floating.
+    A :class:`jaxdl.Ragged` batch keeps its lengths, and each sequence is as if alone, zeros beside it, where a position
+    has an output: with ``padding="SAME"`` or ``"CAUSAL"``, zeros as the padding and strides of 1. Otherwise it is
+    refused.
+
+    **Raises** ``ValueError`` for an input of the wrong rank or channels, ``TypeError`` for one that is not floating, or
+    ragged where that is refused.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -60,14 +65,32 @@ def conv(
         "groups": groups,
     }
 
-    def init(key: jax.Array, x: Any) -> dict[str, Any]:
-        check_conv("conv", x, groups)
-        window = per_axis("conv", "kernel_size", kernel_size, len(x.shape) - 2)
-        bias = {"bias": (bias_init, (features,))} if use_bias else {}
-        return draw(key, param_dtype, kernel=(kernel_init, (*window, x.shape[-1] // groups, features)), **bias)
+    steps = sizes("conv", "strides", strides)
+    one_to_one = {1} == ({steps} if isinstance(steps, int) else {*steps})
+    zeros_beside = isinstance(padding, str) and padding in ("SAME", "CAUSAL") and padding_mode == "zeros"
+    keeps_positions = one_to_one and zeros_beside
 
-    def apply(params: dict[str, Any], x: jax.Array) -> jax.Array:
-        return F.conv(x, params["kernel"], params.get("bias"), method=method, **options)
+    def array_of(x: Any) -> Any:
+        if isinstance(x, Ragged) and not keeps_positions:
+            hint = 'A ragged batch needs padding="SAME" or "CAUSAL", padding_mode="zeros" and strides=1'
+            raise bad_type("conv", "input must be an array: this layer mixes positions", x, hint)
+        return x.x if isinstance(x, Ragged) else x
+
+    def init(key: jax.Array, x: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        array = array_of(x)
+        check_conv("conv", array, groups)
+        window = per_axis("conv", "kernel_size", kernel_size, len(array.shape) - 2)
+        bias = {"bias": (bias_init, (features,))} if use_bias else {}
+        return draw(key, param_dtype, kernel=(kernel_init, (*window, array.shape[-1] // groups, features)), **bias), {}
+
+    def apply(
+        params: dict[str, Any], state: dict[str, Any], x: Any, *, train: bool, key: jax.Array | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        array = array_of(x)
+        if isinstance(x, Ragged):
+            array = jnp.where(x.mask(array.ndim), array, 0)
+        y = F.conv(array, params["kernel"], params.get("bias"), method=method, **options)
+        return (Ragged(y, x.lengths) if isinstance(x, Ragged) else y), state
 
     return init, apply
 

@@ -24,6 +24,7 @@ def feed_forward(
     use_bias: bool = True,
     dropout: float = 0.0,
     kernel_init: Initializer = glorot_uniform,
+    down_init: Initializer | None = None,
     bias_init: Initializer = zeros,
     param_dtype: Any = jnp.float32,
 ) -> Any:
@@ -38,7 +39,7 @@ def feed_forward(
 
     **Args** ``hidden``: the features between, by default four times those of the input (two thirds of that give SwiGLU
     as many parameters). ``dropout``: the share of hidden features that is dropped while training. ``kernel_init``:
-    Glorot uniform, as in :func:`dense`.
+    Glorot uniform, as in :func:`dense`. ``down_init``: of ``down``, by default as the others.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -63,7 +64,8 @@ def feed_forward(
         inner = hidden or 4 * features
         names = ("up", "gate") if gated else ("up",)
         shapes = {**dict.fromkeys(names, (features, inner)), "down": (inner, features)}
-        return draw_products(key, param_dtype, shapes, kernel_init, bias_init if use_bias else None), {}
+        inits = {**dict.fromkeys(names, kernel_init), "down": down_init or kernel_init}
+        return draw_products(key, param_dtype, shapes, inits, bias_init if use_bias else None), {}
 
     def apply(
         params: dict[str, Any], state: dict[str, Any], x: Any, *, train: bool, key: jax.Array | None = None

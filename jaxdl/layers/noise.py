@@ -1,4 +1,4 @@
-"""Regularising noise: active while training, the identity otherwise."""
+"""Noise that is there while training: what regularises is the identity otherwise, a sample its mean."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import jax
 
 from jaxdl import functional as F
-from jaxdl.core import Ragged, bad_value, each_position, layer, positions
+from jaxdl.core import Ragged, bad_type, bad_value, each_position, layer, positions
 from jaxdl.core.checks import fraction
-from jaxdl.functional.noise import check_stddev
+from jaxdl.functional.noise import check_moments, check_stddev
 
 
 @layer
@@ -126,6 +126,48 @@ def gaussian_dropout(rate: float) -> Any:
     **References** Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, Dropout, 2014, section 10.
     """
     return _noise("gaussian_dropout", F.gaussian_dropout, fraction("gaussian_dropout", "rate", rate))
+
+
+@layer
+def gaussian_sample() -> Any:
+    """A sample of a normal distribution while training, its mean otherwise; see
+    :func:`jaxdl.functional.gaussian_sample`.
+
+    **Shapes** a tuple ``(mean, log_variance)``, both of one shape ``->`` that shape.
+
+    **Raises** ``TypeError`` for an input that is no such tuple, ``ValueError`` when it trains without a key.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> x = jnp.ones((2, 3)), jnp.zeros((2, 3))
+        >>> gaussian_sample().apply({}, {}, x, train=True, key=jax.random.key(0))[0].shape
+        (2, 3)
+
+    **References** Kingma and Welling, Auto-encoding variational Bayes, 2013.
+    """
+
+    def checked(x: Any) -> tuple[Any, Any]:
+        if not isinstance(x, tuple) or len(x) != 2:
+            hint = 'Did you mean branch(…, merge="tuple") before it?'
+            raise bad_type("gaussian_sample", "input must be a tuple of arrays (mean, log_variance)", x, hint)
+        check_moments("gaussian_sample", *x)
+        return x
+
+    def init(key: jax.Array, x: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        checked(x)
+        return {}, {}
+
+    def apply(
+        params: dict[str, Any], state: dict[str, Any], x: Any, *, train: bool, key: jax.Array | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        mean, log_variance = checked(x)
+        if not train:
+            return mean, state
+        if key is None:
+            raise bad_value("gaussian_sample", "train=True needs a key", None, "Did you mean key=jax.random.key(0)?")
+        return F.gaussian_sample(key, mean, log_variance), state
+
+    return init, apply
 
 
 def _noise(kind: str, noisy: Callable[[jax.Array, jax.Array, float], jax.Array], amount: float) -> Any:

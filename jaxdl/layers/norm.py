@@ -9,7 +9,7 @@ from jaxdl import functional as F
 from jaxdl.core import Ragged, each_position, layer, positions, stateless
 from jaxdl.core.checks import fraction, positive, positive_int
 from jaxdl.functional.norm import check_batch_norm, check_channels, check_group_norm, check_instance_norm
-from jaxdl.layers.initializers import draw, ones, zeros
+from jaxdl.layers.initializers import Initializer, draw, ones, zeros
 
 
 @layer
@@ -19,6 +19,7 @@ def batch_norm(
     epsilon: float = 1e-5,
     use_scale: bool = True,
     use_bias: bool = True,
+    scale_init: Initializer = ones,
     param_dtype: Any = jnp.float32,
 ) -> Any:
     """Batch normalisation over all axes but the last; see :func:`jaxdl.functional.batch_norm` for formula and
@@ -32,7 +33,8 @@ def batch_norm(
     **State** ``mean``, ``var``: ``(channels,)``, the running statistics that ``train=False`` uses, in
     ``promote_types(param_dtype, float32)``.
 
-    **Args** ``momentum``: the share of the running statistics that is kept at each step.
+    **Args** ``momentum``: the share of the running statistics that is kept at each step. ``scale_init``: zeros let a
+    residual block start as the identity.
 
     **Raises** ``ValueError`` for an input without a batch and a channel axis, ``TypeError`` for one that is not
     floating.
@@ -55,7 +57,7 @@ def batch_norm(
         array = positions("batch_norm", x)
         check_batch_norm("batch_norm", array)
         shape = array.shape[-1:]
-        params = _vectors(key, array, param_dtype, use_scale, use_bias)
+        params = _vectors(key, array, param_dtype, use_scale, use_bias, scale_init)
         return params, {"mean": jnp.zeros(shape, statistics_dtype), "var": jnp.ones(shape, statistics_dtype)}
 
     def apply(
@@ -227,8 +229,10 @@ def instance_norm(
     return init, apply
 
 
-def _vectors(key: jax.Array, x: jax.Array, dtype: Any, use_scale: bool, use_bias: bool) -> dict[str, jax.Array]:
-    scale = {"scale": (ones, x.shape[-1:])} if use_scale else {}
+def _vectors(
+    key: jax.Array, x: jax.Array, dtype: Any, use_scale: bool, use_bias: bool, scale_init: Initializer = ones
+) -> dict[str, jax.Array]:
+    scale = {"scale": (scale_init, x.shape[-1:])} if use_scale else {}
     bias = {"bias": (zeros, x.shape[-1:])} if use_bias else {}
     return draw(key, dtype, **scale, **bias)
 

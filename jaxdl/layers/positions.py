@@ -14,6 +14,7 @@ from jaxdl.core.contract import Apply
 from jaxdl.layers.initializers import Initializer, draw
 
 Added = Callable[[dict[str, Any], jax.Array, jax.Array | None], jax.Array]
+Room = Callable[[dict[str, Any]], int | None]
 small_normal = jax.nn.initializers.normal(0.02)
 
 
@@ -48,7 +49,7 @@ def sinusoidal_positions(*, base: float = 10_000.0) -> Any:
 
 @layer
 def learned_positions(
-    length: int, *, embedding_init: Initializer = small_normal, param_dtype: Any = jnp.float32
+    length: int | None = None, *, embedding_init: Initializer = small_normal, param_dtype: Any = jnp.float32
 ) -> Any:
     """Add a learned vector for each position, ``y_p = x_p + embedding_p``.
 
@@ -57,8 +58,8 @@ def learned_positions(
 
     **Params** ``embedding: (length, features)``.
 
-    **Args** ``embedding_init``: normal with deviation 0.02, as in GPT-2 and BERT: small beside the vectors it is added
-    to.
+    **Args** ``length``: how many there are, by default as many as the input of ``init`` has. ``embedding_init``: normal
+    with deviation 0.02, as in GPT-2 and BERT: small beside the vectors it is added to.
 
     **Raises** ``ValueError`` for a sequence that is longer than ``length``. Where a compiled ``decode`` runs past it,
     which cannot raise, the outputs are nan.
@@ -73,27 +74,29 @@ def learned_positions(
     understanding by generative pre-training, 2018.
     """
     call = "learned_positions"
-    positive_int(call, "length", length)
+    if length is not None:
+        positive_int(call, "length", length)
 
     def init(key: jax.Array, x: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         array = check_sequence(call, x)
-        if array.shape[1] > length:
+        if length is not None and array.shape[1] > length:
             raise bad_value(call, f"input must be no longer than {length} positions", array)
-        return draw(key, param_dtype, embedding=(embedding_init, (length, array.shape[2]))), {}
+        return draw(key, param_dtype, embedding=(embedding_init, (length or array.shape[1], array.shape[2]))), {}
 
     def add(params: dict[str, Any], x: jax.Array, places: jax.Array | None) -> jax.Array:
         embedding = params["embedding"]
-        if x.shape[1] > length or x.shape[2] != embedding.shape[1]:
-            raise bad_value(call, f"input must have shape (batch, up to {length}, {embedding.shape[1]})", x)
+        if x.shape[1] > embedding.shape[0] or x.shape[2] != embedding.shape[1]:
+            needs = f"input must have shape (batch, up to {embedding.shape[0]}, {embedding.shape[1]})"
+            raise bad_value(call, needs, x)
         added = embedding[None, : x.shape[1]] if places is None else jnp.take(embedding, places, axis=0)
         return x + added.astype(x.dtype)
 
-    return init, *_placed(call, add, length)
+    return init, *_placed(call, add, lambda params: len(params["embedding"]))
 
 
-def _placed(call: str, add: Added, room: int | None = None) -> tuple[Apply, Decoding]:
-    """The ``apply`` and the decoding of a layer that adds what depends on the position alone; ``room`` is the number
-    of positions that there are.
+def _placed(call: str, add: Added, room_of: Room = lambda params: None) -> tuple[Apply, Decoding]:
+    """The ``apply`` and the decoding of a layer that adds what depends on the position alone; ``room_of(params)`` is
+    the number of positions that there are.
     """
 
     def at(params: dict[str, Any], x: Any, places: jax.Array | None) -> Any:
@@ -106,12 +109,13 @@ def _placed(call: str, add: Added, room: int | None = None) -> tuple[Apply, Deco
         return at(params, x, None), state
 
     def prefill(params: dict[str, Any], state: dict[str, Any], x: Any, /, *, length: int) -> tuple[Any, dict[str, Any]]:
+        room = room_of(params)
         if room is not None and length > room:
             raise bad_value(call, f"prefill's length must be no more than the {room} positions that there are", length)
         return at(params, x, None), {"position": advanced(None, x)}
 
     def decode(params: dict[str, Any], cache: dict[str, Any], x: Any, /) -> tuple[Any, dict[str, Any]]:
-        places = next_places(call, cache["position"], x, room)
+        places = next_places(call, cache["position"], x, room_of(params))
         return at(params, x, places), {"position": advanced(cache["position"], x)}
 
     return apply, Decoding(prefill, decode)

@@ -5,7 +5,8 @@ They are added up as totals and weights over batches, masks and devices, and mad
 they equal those of the whole data set however it is cut. Any loss is a metric as well: its mean is reported.
 
 Options are keyword arguments: ``metrics={"f1": functools.partial(metrics.f1, average="macro")}``. By itself,
-``metrics.f1(logits, labels).mean()`` is the figure. BLEU is left to ``sacrebleu``.
+``metrics.f1(logits, labels).mean()`` is the figure. BLEU is left to ``sacrebleu``. :func:`frechet_distance` alone is no
+such metric: it compares two whole sets.
 """
 
 from jaxdl.core.targets import reducing as reducing
@@ -15,6 +16,7 @@ from jaxdl.metrics.counts import f1 as f1
 from jaxdl.metrics.counts import iou as iou
 from jaxdl.metrics.counts import precision as precision
 from jaxdl.metrics.counts import recall as recall
+from jaxdl.metrics.distances import frechet_distance as frechet_distance
 from jaxdl.metrics.errors import mean_absolute_error as mean_absolute_error
 from jaxdl.metrics.errors import perplexity as perplexity
 from jaxdl.metrics.errors import r_squared as r_squared

@@ -13,6 +13,7 @@ from jaxdl.train.events import Event as Event
 from jaxdl.train.events import History as History
 from jaxdl.train.events import Stop as Stop
 from jaxdl.train.fit import fit as fit
+from jaxdl.train.generate import generate as generate
 from jaxdl.train.guard import NonfiniteError as NonfiniteError
 from jaxdl.train.partition import by_path as by_path
 from jaxdl.train.partition import freeze as freeze

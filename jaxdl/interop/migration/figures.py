@@ -76,6 +76,8 @@ r_squared | metrics.R2Score | – | – | –
     the mean over outputs, as in Keras and scikit-learn
 perplexity | – | – | – | –
     exp of the mean cross entropy over all positions
+frechet_distance | – | – | – | –
+    of the features of two whole sets, on the host; torchmetrics' FrechetInceptionDistance brings its classifier along
 iou | metrics.MeanIoU | – | – | –
     classes that do not occur are left out of the mean, as in Keras
 reducing | metrics.Metric | – | – | –

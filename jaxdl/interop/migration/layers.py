@@ -79,6 +79,8 @@ gaussian_noise | layers.GaussianNoise | – | – | –
     stddev in the units of the input
 gaussian_dropout | layers.GaussianDropout | – | – | –
     multiplies with noise of mean 1 and variance rate / (1 − rate)
+gaussian_sample | – | – | – | –
+    takes (mean, log_variance); without training it gives the mean
 activity_penalty | layers.ActivityRegularization | – | – | –
     adds penalties.activity_l1 or activity_kl of its input to the loss; the mean is over positions too
 prelu | layers.PReLU | nn.PReLU | PReLU | nn.PReLU
@@ -113,6 +115,10 @@ learned_positions | – | nn.Embedding | Embed | nn.Embedding
     an embedding of the position, added to the input
 sinusoidal_positions | – | – | – | –
     added to the input; sine and cosine take turns, as in the paper
+class_token | – | – | – | –
+    a learned vector before each sequence, ragged ones as well
+first_step | – | – | – | –
+    x[:, 0], zeros for an empty sequence
 flatten | layers.Flatten | nn.Flatten | – | –
     channels last: the same numbers in another order than in PyTorch, for the dense layer behind it
 reshape | layers.Reshape | nn.Unflatten | jax.numpy.reshape | –
@@ -132,7 +138,9 @@ sequential | Sequential | nn.Sequential | Sequential | nn.Sequential
 residual | layers.Add | – | – | –
     the sum with the input, or with shortcut(input)
 parallel | – | – | – | –
-    one layer for each element of a tuple
+    one layer for each element of a tuple; their outputs as a tuple, added or joined
+encoder_decoder | – | nn.Transformer | – | –
+    takes (target, source), of any encoder and decoder; reads the target piece by piece (prefill, decode)
 branch | layers.Concatenate, layers.Add | – | – | –
     the same input to each, then joined
 repeat | – | nn.ModuleList | scan, remat_scan | –
