@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 .PHONY: demo test lint clean
 
 demo: $(VENV)/.demo
-	$(RUN) examples/images.py --out runs/digits
+	$(RUN) examples/06_cnn.py --out runs/digits
 
 test: $(VENV)/.dev
 	$(RUN) -m pytest -n 2 --dist loadgroup -q

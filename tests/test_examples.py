@@ -1,42 +1,28 @@
 """The examples run from the command line, write what they say and refuse what they must."""
 
 import json
-import os
-import pathlib
 import statistics
-import subprocess
-import sys
 
 import jax
 import optax
 import pytest
 from PIL import Image
 from safetensors import safe_open
+from scripts import ROOT, run
 
 import jaxdl as dl
 from jaxdl import layers as L
 
-ROOT = pathlib.Path(__file__).parent.parent
 
-
-def run(script, *words, code=0):
-    """What a script prints, run from the checkout with the package of this checkout."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "120"}
-    command = [sys.executable, "-W", "error::UserWarning", f"examples/{script}", *map(str, words)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def test_images_learns_the_digits_and_writes_everything(tmp_path):
-    text = run("images.py", "--out", tmp_path / "out")
-    last = text.strip().splitlines()[-1]
-    assert last.startswith("test accuracy ")
-    assert float(last.split()[2]) >= 97.2
+def test_cnn_learns_the_digits_and_writes_everything(tmp_path):
+    text = run("06_cnn.py", "--out", tmp_path / "out")
     assert "38,602 parameters" in text
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "confusion.png", "history.json", "learning_curves.png", "mistakes.png", "params.safetensors",
+        "confusion.png", "history.json", "learning_curves.png", "mistakes.png", "params.safetensors", "result.json",
     ]  # fmt: skip
+    (result,) = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["value"] >= 96.9, result
+    assert f"\nresult: {result['system']} on digits, 38,602 parameters: test accuracy {result['value']:.2f} % (" in text
     history = json.loads((tmp_path / "out" / "history.json").read_text())
     assert len(history["validation_accuracy"]) == 30
     with safe_open(tmp_path / "out" / "params.safetensors", "numpy") as file:
@@ -44,12 +30,6 @@ def test_images_learns_the_digits_and_writes_everything(tmp_path):
     for name in ("confusion.png", "learning_curves.png", "mistakes.png"):
         with Image.open(tmp_path / "out" / name) as picture:
             assert min(picture.size) > 200
-
-
-def test_images_refuses_an_unwritable_folder(tmp_path):
-    (tmp_path / "file").write_text("")
-    text = run("images.py", "--out", tmp_path / "file" / "out", code=2)
-    assert "cannot write there (Not a directory)" in text
 
 
 def test_functional_learns_the_digits_in_under_60_lines():

@@ -1,0 +1,120 @@
+"""Recurrent networks read a sequence and carry what they saw: the course's own classifier, and how far back it reaches.
+
+The first is the classifier of the course as it stands, on two sentences. The second shows why LSTM and GRU were made:
+the first token of a sequence is to be named at its end, after a growing gap of other tokens. What a simple RNN carries
+is multiplied by the same matrix at each step, so its gradient fades; gates let the others carry it on unchanged.
+
+python examples/08_recurrent.py                    # two sentences
+python examples/08_recurrent.py --dataset recall   # a token to remember
+python examples/08_recurrent.py --dataset recall --gaps 5 10 20 --epochs 5
+"""
+
+import functools
+
+import course
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jaxdl as dl
+from jaxdl import layers as L
+
+SENTENCES = ["I love this film", "I hate this film"]
+
+
+def keeping(place, count):
+    """Biases of the gates: 5 for the one that keeps what is carried, so that σ(5) = 0.993 of it stays at each step."""
+    return lambda key, shape, dtype: jnp.zeros((count, shape[0] // count), dtype).at[place].set(5).ravel()
+
+
+CELLS = {
+    "simple RNN": L.simple_rnn,
+    "LSTM": functools.partial(L.lstm, bias_init=keeping(1, 4)),
+    "GRU": functools.partial(L.gru, bias_init=keeping(1, 3), reset="before"),
+}
+KINDS, NOISE = 8, 8  # how many tokens there are to remember, and others
+CLIPPED = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(3e-3))  # gradients that explode are cut
+
+
+def sentences(args):
+    # The 1,000 most frequent words, vectors of 32, a simple RNN of 32 and a sigmoid, which is in the loss.
+    tokenizer = dl.data.train_tokenizer(SENTENCES, 1000)
+    data = {"x": dl.data.encode(tokenizer, SENTENCES, length=10), "y": np.array([[1.0], [0.0]], np.float32)}
+    model, sure = dl.models.text_rnn(1000, 1, cell=L.simple_rnn, features=32, hidden=32), []
+    print(*(f"{sentence!r} -> {ids}\n" for sentence, ids in zip(SENTENCES, data["x"].x, strict=True)))
+    print(dl.inspect.summary(model, data["x"]))
+
+    def ask(event):
+        if event.kind == "epoch":
+            logits, _ = model.apply(event.state.params, {}, data["x"], train=False)
+            sure.append(jax.nn.sigmoid(logits[:, 0]))
+
+    trained, history = dl.fit(
+        model, data, loss=dl.losses.binary_cross_entropy, optimizer=optax.adam(1e-3), epochs=args.epochs, batch_size=2,
+        metrics={"accuracy": dl.metrics.binary_accuracy}, seed=args.seed, callbacks=[ask],
+    )  # fmt: skip
+    asked = [*SENTENCES, "love", "I love this book"]
+    logits = dl.predict(model, trained, dl.data.encode(tokenizer, asked, length=10))[:, 0]
+    for sentence, answer in zip(asked, jax.nn.sigmoid(logits), strict=True):
+        print(f"asked for {sentence!r}, sure of a good one: {answer:.2f}")
+    axes = (figure := course.figure(7, 3.6)).subplots()
+    axes.plot(history["epoch"], np.array(sure), label=SENTENCES)
+    axes.set(xlabel="epoch", ylabel="how sure it is of a good one", ylim=(0, 1))
+    axes.legend(frameon=False)
+    figure.savefig(args.out / "sentences.png", dpi=120)
+    accuracy = 100 * np.mean((np.array(sure[-1]) > 0.5) == data["y"][:, 0])
+    size, seconds = course.count(trained.params), sum(history["seconds"])
+    return [course.Result("the course's classifier", "two sentences", size, "train accuracy", accuracy, "%", seconds)]
+
+
+def sequences(count, gap, rng):
+    """A token of those to remember, and others after it: ``x: (count, 1 + gap)``, ``y`` the first of each."""
+    y, noise = rng.integers(0, KINDS, count), rng.integers(KINDS, KINDS + NOISE, (count, gap))
+    return {"x": np.concatenate([y[:, None], noise], 1).astype(np.int32), "y": y.astype(np.int32)}
+
+
+def learned(event):
+    return dl.Stop() if event.kind == "epoch" and event.history["accuracy"][-1] > 0.998 else None
+
+
+def recall(args):
+    """Each cell over each gap, trained anew; chance is one in eight."""
+    found, sizes, seconds = {name: [] for name in CELLS}, {}, dict.fromkeys(CELLS, 0.0)
+    for name, cell in CELLS.items():
+        model = dl.models.text_rnn(KINDS + NOISE, KINDS, cell=cell, features=16, hidden=32)
+        for gap in args.gaps:
+            rng = np.random.default_rng(args.seed)
+            train, test = (sequences(count, gap, rng) for count in (2000, 1000))
+            if gap == args.gaps[0]:
+                print(f"\n{name}\n{dl.inspect.summary(model, train['x'])}")
+            trained, history = dl.fit(
+                model, train, loss=dl.losses.cross_entropy, optimizer=CLIPPED, epochs=args.epochs, batch_size=50,
+                metrics={"accuracy": dl.metrics.accuracy}, seed=args.seed, callbacks=[learned], progress=False,
+            )  # fmt: skip
+            found[name].append(100 * np.mean(dl.predict(model, trained, test["x"]).argmax(-1) == test["y"]))
+            sizes[name], seconds[name] = course.count(trained.params), seconds[name] + sum(history["seconds"])
+            print(f"{name}, gap {gap}: test accuracy {found[name][-1]:.1f} %", flush=True)
+    axes = (figure := course.figure(7, 4)).subplots()
+    for (name, accuracies), style in zip(found.items(), ("o-", "s-", "^--"), strict=True):
+        axes.plot(args.gaps, accuracies, style, label=name)
+    axes.axhline(100 / KINDS, color="grey", linestyle=":", label="chance")
+    axes.set(xlabel="tokens between what is to be remembered and the end", ylabel="test accuracy (%)", ylim=(0, 104))
+    axes.legend(frameon=False)
+    figure.savefig(args.out / "recall.png", dpi=120)
+    figure = f"test accuracy at gap {args.gaps[-1]}"
+    return [course.Result(name, "recall", sizes[name], figure, found[name][-1], "%", seconds[name]) for name in CELLS]
+
+
+def main():
+    parser = course.parser(__doc__, "08_recurrent", ["sentences", "recall"])
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--gaps", type=int, nargs="+", default=[10, 20, 40, 80, 160], help="of recall, ascending")
+    args = course.parse(parser)
+    if min(args.gaps) < 1:
+        parser.error(f"--gaps must be 1 or more, got {min(args.gaps)}")
+    course.report(args.out, sentences(args) if args.dataset == "sentences" else recall(args))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Classify texts: recurrent networks and a convolutional one in one table, beside a linear model.
+
+A tokenizer, trained on the training texts alone, makes words (Chinese: characters) integers, an embedding makes those
+vectors, and a network reads them in their order. Texts of like length share a batch, so that little of it is padding.
+The last system asks all networks and averages what they answer: they make different mistakes, so it makes fewer.
+
+python examples/08_text.py                             # questions by what they ask for, in six kinds
+python examples/08_text.py --dataset sst2              # each is found through JAXDL_DATA_DIR, or downloaded
+python examples/08_text.py --dataset hotel_reviews     # in Chinese; found through JAXDL_DATA_DIR
+"""
+
+from functools import partial
+
+import course
+import jax
+import numpy as np
+import optax
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.svm import LinearSVC
+
+import jaxdl as dl
+from jaxdl import layers as L
+
+TOKENS = {"trec": ("word", 4000, 40), "sst2": ("word", 8000, 60), "hotel_reviews": ("character", 3000, 200)}
+LINEAR, TOGETHER = "linear, tf-idf n-grams", "all networks together"
+
+
+def averaged(vocabulary, classes, features=64):
+    """The mean of a text's vectors, whatever their order."""
+    return dl.sequential(L.embedding(vocabulary, features), L.dropout(0.5), L.global_avg_pool(), L.dense(classes))
+
+
+rnn = partial(dl.models.text_rnn, features=64, hidden=64, dropout=0.5)
+SYSTEMS = {
+    "mean of embeddings": averaged,
+    "simple RNN": partial(rnn, cell=L.simple_rnn),
+    "LSTM": partial(rnn, cell=L.lstm),
+    "GRU": partial(rnn, cell=L.gru),
+    "bidirectional LSTM": partial(rnn, cell=L.lstm, bidirectional=True),
+    "text CNN": dl.models.text_cnn,
+}
+
+
+def linear_model(level):
+    """A linear classifier of the frequencies of words, pairs of words and pieces of words."""
+    token, pieces = {"word": (r"\S+", "char_wb"), "character": (r"\S", "char")}[level]
+    words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=token, sublinear_tf=True)
+    pieces = TfidfVectorizer(analyzer=pieces, ngram_range=(2, 5), min_df=2, sublinear_tf=True)
+    return make_pipeline(make_union(words, pieces), LinearSVC(C=0.5))
+
+
+def draw(path, dataset, tested, curves):
+    left, right = (figure := course.figure(11, 4.2)).subplots(1, 2, width_ratios=(3, 2))
+    bars = left.barh(list(tested), list(tested.values()), color=["#1f77b4"] * len(curves) + ["#d95f02", "#bbbbbb"])
+    left.bar_label(bars, fmt="%.1f", padding=3)
+    left.invert_yaxis()
+    left.set(xlim=(min(tested.values()) - 5, 100), xlabel="test accuracy (%)", title=dataset)
+    for name, curve in curves.items():
+        right.plot(np.arange(1, 1 + len(curve)), 100 * np.array(curve), label=name)
+    right.set(xlabel="epoch", ylabel="validation accuracy (%)")
+    right.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def main():
+    parser = course.parser(__doc__, "08_text", list(TOKENS))
+    parser.add_argument("--epochs", type=int, default=40, help="at most: the validation part ends it")
+    parser.add_argument(
+        "--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), metavar="NAME", help=f"of {list(SYSTEMS)}"
+    )
+    args = course.parse(parser)
+    *train, test = getattr(dl.data, args.dataset)()
+    train, held_out = train if len(train) == 2 else dl.data.split(*train, 0.1, seed=args.seed)
+    level, most, length = TOKENS[args.dataset]
+    tokenizer = dl.data.train_tokenizer(train["x"], most, level=level)
+    shape = {"length": length, "keep": "end", "allow_empty": True}
+    texts = [{"x": dl.data.encode(tokenizer, part["x"], **shape), "y": part["y"]} for part in (train, held_out, test)]
+    counts = ", ".join(f"{len(part['y']):,}" for part in texts)
+    print(f"{args.dataset}: {counts} texts to train, validate and test; {tokenizer.get_vocab_size():,} tokens")
+    batches = dl.data.buckets(texts[0], 64, lengths=3, seed=args.seed, remainder="drop")
+    answers, curves, costs = {}, {}, {}
+    for name in args.systems:
+        model = SYSTEMS[name](tokenizer.get_vocab_size(), 1 + int(train["y"].max()))
+        print(f"\n{name}\n{dl.inspect.summary(model, texts[1]['x'])}")
+        trained, history = dl.fit(
+            model, batches, loss=dl.losses.cross_entropy, optimizer=optax.adam(1e-3), epochs=args.epochs,
+            validation=texts[1], metrics={"accuracy": dl.metrics.accuracy}, seed=args.seed,
+            callbacks=[dl.early_stopping("validation_accuracy", mode="max", patience=5)],
+        )  # fmt: skip
+        answers[name] = [jax.nn.softmax(dl.predict(model, trained, part["x"])) for part in texts[1:]]
+        curves[name] = history["validation_accuracy"]
+        costs[name] = course.count(trained.params), sum(history["seconds"])
+    answers[TOGETHER] = [sum(parts) for parts in zip(*answers.values(), strict=True)]
+    costs[TOGETHER] = [sum(column) for column in zip(*costs.values(), strict=True)]
+    judged, tested = (
+        {name: 100 * np.mean(found[place].argmax(-1) == part["y"]) for name, found in answers.items()}
+        for place, part in enumerate(texts[1:])
+    )
+    print("\nvalidation accuracy:", ", ".join(f"{name} {value:.2f} %" for name, value in judged.items()))
+    linear, best = linear_model(level).fit(train["x"], train["y"]), max(judged, key=judged.get)
+    tested[LINEAR], costs[LINEAR] = 100 * linear.score(test["x"], test["y"]), (linear[-1].coef_.size, 0)
+    draw(args.out / "accuracy.png", args.dataset, tested, curves)
+    tested["best by validation"], costs["best by validation"] = tested[best], costs[best]
+    rows = [(args.dataset, costs[name][0], "test accuracy", tested[name], "%", costs[name][1]) for name in tested]
+    course.report(args.out, [course.Result(name, *row) for name, row in zip(tested, rows, strict=True)])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""What all scripts of the course do alike: options, the folder for what they write, pictures, and the result.
+
+parser = course.parser(__doc__, "05_mlp", ["digits", "mnist"])       # --dataset, --seed, --out
+parser.add_argument("--epochs", type=int, default=10)                # and the script's own
+args = course.parse(parser)
+…
+course.report(args.out, [course.Result("MLP", args.dataset, course.count(params), "test accuracy", 98.3, "%", 12.5)])
+"""
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One row of ``result.json``.
+
+    **Fields** ``system``: what was trained; ``data``: on which set; ``parameters``: how many, or None; ``figure``: what
+    was measured, such as ``"test accuracy"``; ``value``, in ``unit`` (``"%"``, ``"nats"``, ``""``); ``seconds``: of
+    training.
+    """
+
+    system: str
+    data: str
+    parameters: int | None
+    figure: str
+    value: float
+    unit: str
+    seconds: float
+
+    def __str__(self) -> str:
+        size = "" if self.parameters is None else f", {self.parameters:,} parameters"
+        value = f"{self.value:.2f} %" if self.unit == "%" else f"{self.value:.4g} {self.unit}".rstrip()
+        return f"result: {self.system} on {self.data}{size}: {self.figure} {value} ({self.seconds:.1f} s)"
+
+
+def parser(doc: str | None, name: str, datasets: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """A parser with the script's docstring as help, ``--seed``, ``--out`` (``runs/name``) and, where there are some to
+    choose from, ``--dataset`` (the first by default)."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    found = argparse.ArgumentParser(description=doc, formatter_class=formatter)
+    if datasets:
+        found.add_argument("--dataset", choices=datasets, default=datasets[0], help=f"default: {datasets[0]}")
+    found.add_argument("--seed", type=int, default=0, help="of the initial values, the order and the splits")
+    found.add_argument("--out", type=Path, default=Path("runs") / name, help=f"folder, default: runs/{name}")
+    return found
+
+
+def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of the command line, once ``--out`` is a folder that can be written."""
+    args = parser.parse_args(words)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / ".writable").touch()
+        (args.out / ".writable").unlink()
+    except OSError as error:
+        parser.error(f"--out {args.out}: cannot write there ({error.strerror})")
+    return args
+
+
+def report(out: Path, results: Sequence[Result]) -> None:
+    """Write ``result.json``, say which files are in the folder, and print a line for each result."""
+    rows = [dataclasses.asdict(result) | {"value": float(result.value)} for result in results]
+    (out / "result.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"wrote {', '.join(sorted(path.name for path in out.iterdir()))} to {out}/")
+    for result in results:
+        print(result)
+
+
+def count(params: Any) -> int:
+    """How many numbers a tree of parameters holds."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def figure(width: float, height: float) -> Figure:
+    """An empty figure of that size in inches, which belongs to no window: ``figure.subplots(1, 2)``,
+    ``figure.savefig(args.out / "picture.png", dpi=120)``."""
+    return Figure((width, height), layout="constrained")
+
+
+def sheet(axes: Axes, images: np.ndarray, rows: Sequence[str] = (), columns: Sequence[str] = ()) -> None:
+    """Draw grey images in [0, 1], ``(rows, columns, height, width, 1)``, as one sheet, black on white, with a name for
+    each row and each column where they are given."""
+    down, _, height, width, _ = images.shape
+    framed = np.pad(images[..., 0], [(0, 0), (0, 0), (1, 1), (1, 1)])
+    axes.imshow(framed.swapaxes(1, 2).reshape(down * (height + 2), -1), cmap="gray_r", vmin=0, vmax=1)
+    axes.set_yticks((np.arange(len(rows)) + 0.5) * (height + 2) - 0.5, rows)
+    axes.set_xticks((np.arange(len(columns)) + 0.5) * (width + 2) - 0.5, columns)
+    axes.tick_params(length=0, top=False, bottom=False, labeltop=True, labelbottom=False)
+    axes.spines[:].set_visible(False)

@@ -1,0 +1,92 @@
+"""The runs of the course: which script, with which words, and what it must reach. ``run_all.py`` makes them."""
+
+from typing import NamedTuple
+
+
+class Goal(NamedTuple):
+    """A target: the figure of the systems that fit the glob, on that data."""
+
+    data: str
+    figure: str
+    relation: str
+    value: float
+    system: str = "*"
+
+
+class Run(NamedTuple):
+    """A script with the words of its real budget and of a tiny one (None: not run then), and what it must reach.
+
+    ``minutes``: how long the real one takes alone on two cores; ``seeds``: how many of them it is run with.
+    """
+
+    script: str
+    full: str | None
+    quick: str | None
+    minutes: float
+    goals: tuple[Goal, ...] = ()
+    seeds: int = 3
+
+
+def accuracy(data: str, value: float, system: str = "*") -> tuple[Goal, ...]:
+    return (Goal(data, "test accuracy", "≥", value, system),)
+
+
+def recalls(value: float, relation: str, *systems: str) -> tuple[Goal, ...]:
+    return tuple(Goal("recall", "test accuracy at gap 160", relation, value, system) for system in systems)
+
+
+RUNS: tuple[Run, ...] = (
+    Run("01_neuron", "", "", 0.2, (Goal("iris setosa/versicolor", "train accuracy", "≥", 100),)),
+    Run("06_cnn", "--dataset mnist", "--epochs 2", 1, accuracy("mnist", 98.4)),
+    Run("06_cnn", "--dataset mnist --model small", "--model small --epochs 2", 3, accuracy("mnist", 99.2)),
+    Run("06_cnn", "--dataset mnist --model better --validation 0", None, 18, accuracy("mnist", 99.55), 1),
+    Run(
+        "06_cnn",
+        "--dataset fashion_mnist --model better",
+        "--model better --epochs 1",
+        18,
+        accuracy("fashion_mnist", 93.5),
+        1,
+    ),
+    Run(
+        "07_resnet",
+        "--dataset cifar10_subset --validation 0",
+        "--depth 8 --epochs 1",
+        20,
+        accuracy("cifar10_subset", 70),
+        1,
+    ),
+    Run("08_recurrent", "", "--epochs 10", 0.3, (Goal("two sentences", "train accuracy", "≥", 100),)),
+    Run(
+        "08_recurrent",
+        "--dataset recall",
+        "--dataset recall --gaps 5 --epochs 2",
+        2,
+        (*recalls(95, "≥", "LSTM", "GRU"), *recalls(60, "≤", "simple RNN")),
+    ),
+    Run("08_text", "", "--systems 'simple RNN' --epochs 1", 5, accuracy("trec", 90, "best by validation"), 1),
+    Run("08_text", "--dataset sst2", None, 7, accuracy("sst2", 79, "best by validation"), 1),
+    Run("08_text", "--dataset hotel_reviews", None, 12, accuracy("hotel_reviews", 89, "best by validation"), 1),
+    *(
+        Run(
+            "09_forecasting",
+            f"--dataset {data}",
+            "--epochs 2" if data == "airline_passengers" else None,
+            1,
+            (Goal(data, "test RMSE, share of the better baseline's", "≤", 99.9, "best by validation"),),
+        )
+        for data in ("airline_passengers", "daily_temperatures", "sunspots")
+    ),
+    Run("14_transformers", "--dataset trec", "--dataset trec --epochs 1", 2, accuracy("trec", 88)),
+    Run("14_transformers", "--dataset mnist", "--epochs 2", 12, accuracy("mnist", 98.5), 1),
+    Run(
+        "16_convolutions",
+        "",
+        "--epochs 2",
+        1.5,
+        tuple(
+            Goal(data, "training loss, last over first", "≤", 0.5)
+            for data in ("sunspots", "digits", "moving digits", "turning digits")
+        ),
+    ),
+)

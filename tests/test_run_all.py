@@ -1,0 +1,124 @@
+"""The runner of the course: budgets, seeds, targets, what is left out, what fails, and going on where it stopped."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from scripts import ROOT
+
+SCRIPT = """
+import argparse, json, pathlib, time
+parser = argparse.ArgumentParser()
+parser.add_argument("--epochs", type=int, default=5)
+parser.add_argument("--seed", type=int)
+parser.add_argument("--out", type=pathlib.Path)
+args = parser.parse_args()
+with (args.out / "runs.txt").open("a") as stream:
+    stream.write("run\\n")
+{body}
+row = dict(system="net", data="numbers", parameters=1234, figure="accuracy", unit="%", seconds=2)
+(args.out / "result.json").write_text(json.dumps([row | {{"value": 90.0 + args.seed + args.epochs}}]))
+"""
+GOAL = '(Goal("numbers", "accuracy", "≥", {}),)'
+
+
+@pytest.fixture
+def house(tmp_path):
+    """A folder with the runner and scripts of its own: ``make(body, full, goals)``."""
+    shutil.copy(ROOT / "examples" / "run_all.py", tmp_path)
+    text = (ROOT / "examples" / "systems.py").read_text(encoding="utf-8").partition("RUNS: ")[0]
+
+    def make(**scripts):
+        rows = []
+        for name, (body, goals) in scripts.items():
+            (tmp_path / f"{name}.py").write_text(SCRIPT.format(body=body), encoding="utf-8")
+            rows.append(f'Run("{name}", "", "--epochs 1", 0.1, {goals})')
+        (tmp_path / "systems.py").write_text(f"{text}RUNS = [{', '.join(rows)}]\n", encoding="utf-8")
+
+    make(one=("", GOAL.format(95.5)), two=("", GOAL.format(97)))
+    return tmp_path, make
+
+
+def start(folder, *words):
+    command = [sys.executable, "run_all.py", *words, "--out", "runs"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command, cwd=folder, text=True, start_new_session=True, **pipes)
+
+
+def run(folder, *words, code=0):
+    process = start(folder, *words)
+    text, _ = process.communicate()
+    assert process.returncode == code, text
+    return text
+
+
+def test_every_script_of_the_course_has_its_run():
+    text = (ROOT / "examples" / "systems.py").read_text(encoding="utf-8")
+    for path in (ROOT / "examples").glob("[0-9][0-9]_*.py"):
+        assert f'Run("{path.stem}"' in text, path.stem
+
+
+def test_a_tiny_budget_runs_each_once_and_goes_on_where_it_stopped(house):
+    folder, _ = house
+    text = run(folder, "--quick")
+    assert "[1/2] python examples/one.py --epochs 1" in text
+    assert "| net | 1,234 | numbers | accuracy | 91.00 % | 2 s | `python examples/two.py --epochs 1` |" in text
+    assert not (folder / "RESULTS.md").exists()
+    place = folder / "runs" / "quick" / "one_epochs_1" / "seed_0"
+    (folder / "runs" / "quick" / "two_epochs_1" / "seed_0" / "outcome.json").unlink()
+    assert run(folder, "--quick").count("91.00 %") == 4
+    assert (place / "runs.txt").read_text().count("run") == 1
+    assert (place.parent.parent / "two_epochs_1" / "seed_0" / "runs.txt").read_text().count("run") == 2
+
+
+def test_the_real_budget_sets_the_mean_of_seeds_beside_the_target(house):
+    folder, _ = house
+    text = run(folder, "--full")
+    table = (folder / "RESULTS.md").read_text(encoding="utf-8")
+    assert table.startswith("# Results of the course")
+    assert "96.00 (95.00 to 97.00) % | ≥ 95.5 | 2 s | `python examples/one.py` |" in table
+    assert "| ≥ 97, **missed** | 2 s | `python examples/two.py` |" in table
+    assert table.splitlines()[-1] in text
+    assert "one.py" not in run(folder, "--full", "--only", "two", "--seeds", "1")
+
+
+def test_what_has_no_data_is_left_out_and_what_fails_is_named(house):
+    folder, make = house
+    make(
+        lost=('raise FileNotFoundError("no numbers; did you mean JAXDL_DATA_DIR=…?")', "()"),
+        broken=('raise ValueError("something is wrong here")', "()"),
+        other=("", '(Goal("letters", "accuracy", "≥", 1),)'),
+        sound=("", GOAL.format(1)),
+    )
+    text = run(folder, "--full", "--seeds", "1", code=1)
+    assert "left out, its data is not at hand" in text
+    assert "ValueError: something is wrong here" in text
+    assert "is what is meant by Goal(data='letters'" in text
+    assert "failed: python examples/broken.py; python examples/other.py" in text
+    assert "95.00 % | ≥ 1 |" in text
+
+
+def test_unknown_scripts_and_seeds_are_refused(house):
+    folder, _ = house
+    assert "--only 7: no script begins so; there are one, two" in run(folder, "--quick", "--only", "7", code=2)
+    assert "--seeds must be 1 or more, got 0" in run(folder, "--full", "--seeds", "0", code=2)
+
+
+def test_an_interrupt_says_how_to_go_on(house):
+    folder, make = house
+    make(slow=('pathlib.Path("begun").touch(); time.sleep(600)', "()"))
+    process = start(folder, "--quick")
+    while not (folder / "begun").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    text, _ = process.communicate()
+    assert process.returncode == 130
+    assert "stopped; the same command goes on with python examples/slow.py --epochs 1" in text
+    assert not list((folder / "runs").rglob("outcome.json"))
+    make(slow=("", "()"))
+    assert "91.00 %" in run(folder, "--quick")
