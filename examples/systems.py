@@ -37,6 +37,34 @@ def recalls(value: float, relation: str, *systems: str) -> tuple[Goal, ...]:
 
 RUNS: tuple[Run, ...] = (
     Run("01_neuron", "", "", 0.2, (Goal("iris setosa/versicolor", "train accuracy", "≥", 100),)),
+    Run(
+        "02_backpropagation",
+        "",
+        "--epochs 1000",
+        0.3,
+        (
+            Goal("random numbers", "largest difference to jax.grad", "≤", 1e-6),
+            Goal("XOR", "right", "≥", 4, "a hidden layer"),
+        ),
+    ),
+    Run(
+        "03_gradient_descent",
+        "--dataset california_housing",
+        "--epochs 4 --steps 200",
+        1,
+        (Goal("california_housing", "loss above the least", "≤", 1e-3),),
+    ),
+    *(
+        Run(
+            "04_regularisation",
+            f"--dataset {data}",
+            "--epochs 2 --tries 1" if data == "wine_quality" else None,
+            4,
+            (Goal(data, "largest difference to scikit-learn's coefficients", "≤", 1e-3),),
+        )
+        for data in ("wine_quality", "abalone")
+    ),
+    Run("05_mlp", "--dataset mnist", "--epochs 2", 2, accuracy("mnist", 98.3)),
     Run("06_cnn", "--dataset mnist", "--epochs 2", 1, accuracy("mnist", 98.4)),
     Run("06_cnn", "--dataset mnist --model small", "--model small --epochs 2", 3, accuracy("mnist", 99.2)),
     Run("06_cnn", "--dataset mnist --model better --validation 0", None, 18, accuracy("mnist", 99.55), 1),
@@ -77,8 +105,54 @@ RUNS: tuple[Run, ...] = (
         )
         for data in ("airline_passengers", "daily_temperatures", "sunspots")
     ),
+    Run(
+        "10_autoencoder",
+        "--dataset mnist",
+        "--epochs 1",
+        4,
+        (
+            Goal("mnist", "share of the error of PCA", "≤", 99.9),
+            Goal("mnist", "share of the error of PCA of noisy", "≤", 99.9),
+        ),
+    ),
+    Run(
+        "11_vae",
+        "--dataset mnist",
+        "--latents 2 --epochs 1",
+        6,
+        (Goal("mnist", "test ELBO", "≥", -106, "VAE, 20 latents"),),
+        1,
+    ),
+    *(
+        Run(
+            "12_gan",
+            f"--dataset {data} --model {model}",
+            f"--model {model} --epochs 1" if data == "mnist" else None,
+            12,
+            (Goal(data, "mean confidence", "≥", 85), Goal(data, "rarest class", "≥", 4)),
+            1,
+        )
+        for data in ("mnist", "fashion_mnist")
+        for model in ("dcgan", "wgan", "dense")
+    ),
+    Run(
+        "13_language_model",
+        "--dataset tiny_shakespeare",
+        "--steps 16 --characters 20000",
+        8,
+        (Goal("tiny_shakespeare", "validation loss", "≤", 1.88, "GPT"),),
+        1,
+    ),
     Run("14_transformers", "--dataset trec", "--dataset trec --epochs 1", 2, accuracy("trec", 88)),
     Run("14_transformers", "--dataset mnist", "--epochs 2", 12, accuracy("mnist", 98.5), 1),
+    Run(
+        "15_seq2seq",
+        "",
+        "--pairs 2000 --epochs 1",
+        5,
+        (Goal("addition of numbers below 1,000", "exact match on unseen pairs", "≥", 99),),
+        1,
+    ),
     Run(
         "16_convolutions",
         "",

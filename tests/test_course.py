@@ -148,3 +148,16 @@ def test_15_sums_are_new_and_the_weights_drawn_are_those_of_the_layer(script):
     trained = dl.train.TrainState(0, params, state, None, None)
     y = dl.functional.dense(seq2seq.attention(model, trained, data["x"]) @ value, **layer["out"])
     np.testing.assert_allclose(y, found[paths[0]].x, rtol=1e-5, atol=1e-6)
+
+
+def test_every_script_has_a_page_in_both_languages_with_its_picture():
+    for path in (ROOT / "examples").glob("[0-9][0-9]_*.py"):
+        text = (ROOT / "docs" / "course" / f"{path.stem}.md").read_text(encoding="utf-8")
+        titles = re.findall(rf"^# {path.stem[:2]} (.+)$", text, re.M)
+        assert [any("一" <= letter <= "鿿" for letter in title) for title in titles] == [False, True], path.stem
+        assert f"python examples/{path.name}" in text, path.stem
+        for name in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+            picture = ROOT / "docs" / "course" / name
+            assert picture.is_file(), f"{path.stem}: {name}"
+            assert picture.stat().st_size <= 200_000, f"{path.stem}: {name}"
+        assert f"]({path.stem}.png)" in text, path.stem

@@ -59,7 +59,7 @@ def run(folder, *words, code=0):
 def test_every_script_of_the_course_has_its_run():
     text = (ROOT / "examples" / "systems.py").read_text(encoding="utf-8")
     for path in (ROOT / "examples").glob("[0-9][0-9]_*.py"):
-        assert f'Run("{path.stem}"' in text, path.stem
+        assert f'"{path.stem}",' in text, path.stem
 
 
 def test_a_tiny_budget_runs_each_once_and_goes_on_where_it_stopped(house):
