@@ -123,6 +123,18 @@ def test_branch_merges_ragged_batches_and_decodes():
     )
 
 
+@pytest.mark.parametrize("merge", ["add", "concat"])
+def test_ragged_parts_that_are_merged_have_equal_lengths(merge):
+    model = dl.parallel(jnp.sin, jnp.cos, merge=merge)
+    one, same, other = (dl.Ragged(jnp.ones((2, 5, 3)), jnp.array([5, length])) for length in (2, 2, 4))
+    run = partial(model.apply, {}, {}, train=False)
+    assert run((one, same))[0].lengths is one.lengths
+    needs = r"the ragged outputs of its layers must have the same lengths; got \[5, 2\] and \[5, 4\]"
+    with pytest.raises(ValueError, match=rf"parallel\(.*\): {needs}"):
+        run((one, other))
+    assert jax.jit(run)((one, other))[0].lengths.tolist() == [5, 2]  # where nobody sees them
+
+
 def test_errors_of_parallel_and_branch():
     with pytest.raises(
         TypeError,

@@ -165,6 +165,21 @@ def test_a_sublayer_is_found_where_its_parameters_stand():
             dl.sublayer(model, path)
 
 
+@pytest.mark.parametrize("kind", ["tie", "lora", "weight_norm", "spectral_norm"])
+def test_no_sublayer_is_taken_out_of_a_wrapper_that_changes_parameters(kind):
+    inner = dl.sequential(("one", L.dense(3)), ("two", L.dense(3)))
+    options = {"tie": ({"two/kernel": "one/kernel"},), "lora": (2,)}.get(kind, ())
+    wrapped = getattr(dl, kind)(inner, *options)
+    model = dl.remat(dl.sequential(("wrapped", dl.remat(wrapped))))
+    x = jnp.ones((1, 3))
+    params, state = model.init(KEY, x)
+    found = dl.sublayer(model, "wrapped")  # the wrapper itself has all that it needs
+    assert found.apply(params["wrapped"], state.get("wrapped", {}), x, train=False)[0].shape == (1, 3)
+    message = rf"sublayer: path must not lead into {kind}, which makes .* got 'wrapped/two'\. Did you mean"
+    with pytest.raises(ValueError, match=message):
+        dl.sublayer(model, "wrapped/two")
+
+
 def test_keys_come_from_crc32_of_names():
     expected = jax.random.fold_in(KEY, np.uint32(0xA8D3E165))
     assert (child_key(KEY, "dense") == jax.random.fold_in(KEY, np.uint32(__import__("zlib").crc32(b"dense")))).all()

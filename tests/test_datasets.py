@@ -1,7 +1,9 @@
 """The small real data sets by name, read from files of their format; and any CSV file as a table."""
 
+import csv
 import gzip
 import hashlib
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -157,6 +159,19 @@ def test_a_file_in_another_encoding_says_so(tmp_path):
         data.read_texts(tmp_path / "a.csv", text="review")
 
 
+def test_a_file_that_csv_cannot_read_says_so_with_its_line(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\nx,1\n" + "y" * (csv.field_size_limit() + 1) + ",2\n")
+    with pytest.raises(
+        ValueError, match=r"a\.csv'\): the file must be CSV; got field larger than .* in line 3\. Did you"
+    ):
+        data.read_texts(path, text="a")
+    for encoding in ("utf-9", "base64"):
+        message = rf"a\.csv'\): encoding must be the name of a text encoding; got '{encoding}'"
+        with pytest.raises(ValueError, match=message):
+            data.read_texts(path, text="a", encoding=encoding)
+
+
 def test_texts_are_split_with_their_labels():
     texts = [f"text {number}" for number in range(10)]
     train, test = data.split({"x": texts, "y": np.arange(10) % 2}, 0.4)
@@ -164,6 +179,17 @@ def test_texts_are_split_with_their_labels():
     assert [int(text[5:]) % 2 for text in test["x"]] == test["y"].tolist()
     with pytest.raises(ValueError, match="all arrays must have the same number of examples"):
         data.split({"x": texts, "y": np.arange(9) % 2}, 0.4)
+
+
+def test_a_split_makes_no_array_as_wide_as_the_longest_text():
+    texts = {"x": ["a"] * 99 + ["b" * 100_000]}
+    data.split(texts, 0.5, stratify=False)  # what it imports is no part of the measure
+    tracemalloc.start()
+    try:
+        data.split(texts, 0.5, stratify=False)
+        assert tracemalloc.get_traced_memory()[1] < 1e6  # 40 MB as an array of characters
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

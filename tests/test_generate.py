@@ -70,6 +70,9 @@ def test_an_encoder_decoder_writes_beside_its_source():
     written = dl.generate(model, s, (prompt, source), 6, temperature=0)
     assert written.tolist() == full_passes(model, s, prompt.tolist(), 6, source)
     assert written[0].tolist() != written[2].tolist()
+    wrong = source.replace(x=source.x + VOCABULARY)
+    with pytest.raises(ValueError, match=r"ids from 0 to 6, or is an input beside it out of its range\?"):
+        dl.generate(model, s, (prompt, wrong), 6, temperature=0)
 
 
 def test_the_same_key_writes_the_same_and_rows_are_drawn_alone():
@@ -97,6 +100,17 @@ def test_what_is_drawn_has_the_probabilities_of_the_model():
     np.testing.assert_allclose(found / 4000, expected, atol=4 * 0.5 / np.sqrt(4000))
     one = dl.generate(model, s, prompt[:1], 5, key=KEY, top_p=1e-6)
     np.testing.assert_array_equal(one, dl.generate(model, s, prompt[:1], 5, temperature=0))
+
+
+def test_scalars_of_numpy_are_the_numbers_that_they_are():
+    model, prompt = pairs(), np.array([[1, 2, 3]])
+    s = trained(model, prompt)
+    greedy = dl.generate(model, s, prompt, 3, temperature=0)
+    np.testing.assert_array_equal(dl.generate(model, s, prompt, 3, temperature=np.float32(0)), greedy)
+    with pytest.raises(ValueError, match=r"temperature must be a number of 0 or more; got -1"):
+        dl.generate(model, s, prompt, 3, key=KEY, temperature=np.float32(-1))
+    with pytest.raises(ValueError, match=r"top_p must be a number above 0 and up to 1; got 0"):
+        dl.generate(model, s, prompt, 3, key=KEY, top_p=np.float64(0))
 
 
 def test_a_row_that_has_stopped_holds_the_stop():
@@ -174,6 +188,9 @@ def test_generate_says_what_is_wrong():
         ValueError, match=r"scores of the model must be numbers; got nan. Did you mean a prompt of ids f"
     ):
         write(np.array([[1, 2, VOCABULARY]]), 10)
+    diverged = s.replace(params=jax.tree.map(lambda leaf: leaf * jnp.nan, s.params))
+    with pytest.raises(ValueError, match=r"got nan. The params hold numbers that are not finite"):
+        dl.generate(model, diverged, prompt, 10, key=KEY)
 
 
 def test_generate_needs_a_model_that_reads_piece_by_piece_and_gives_scores():

@@ -623,6 +623,11 @@ ERRORS = [
         ValueError,
         "frechet_distance: others must be (m, 3) as the features are; got float32[4,2]",
     ),
+    (
+        lambda: metrics.frechet_distance(LOGITS, np.array([[0.0, 1, 2], [3, np.nan, np.inf]])),
+        ValueError,
+        "frechet_distance: others must be finite; got nan in example 1",
+    ),
 ]
 
 

@@ -103,6 +103,19 @@ def test_a_sample_is_drawn_in_training_and_is_the_mean_otherwise():
         layer.init(KEY, (moments[0], jnp.ones((2, 3), int)))
 
 
+def test_a_gaussian_sample_of_ragged_moments_keeps_the_lengths():
+    layer, (mean, log_variance) = L.gaussian_sample(), (jnp.ones((2, 3, 4)), jnp.zeros((2, 3, 4)))
+    batch = tuple(dl.Ragged(x, jnp.array([3, 1])) for x in (mean, log_variance))
+    assert layer.init(KEY, batch) == ({}, {})
+    assert layer.apply({}, {}, batch, train=False)[0] is batch[0]
+    z, _ = layer.apply({}, {}, batch, train=True, key=KEY)
+    assert z.lengths is batch[0].lengths
+    np.testing.assert_array_equal(z.x, F.gaussian_sample(KEY, mean, log_variance))
+    for mixed in ((batch[0], log_variance), (mean, batch[1])):
+        with pytest.raises(TypeError, match=r"must be a tuple of arrays \(mean, log_variance\).*; got \("):
+            layer.init(KEY, mixed)
+
+
 @every_layer
 def test_noise_is_a_function_of_key_and_name(layer):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(32, 8, 4)), jnp.float32)

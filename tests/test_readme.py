@@ -28,8 +28,13 @@ def test_every_snippet_runs_and_every_error_is_the_printed_one(tmp_path, monkeyp
             else:
                 assert not expected, code
     assert (tmp_path / "history.png").stat().st_size > 10_000
-    assert names["h"].shape == (1437, 3, 3, 32)
+    assert names["h"].shape == (1293, 3, 3, 32)
     assert names["history"]["epoch"] == [1, 2]
+
+
+def test_the_chinese_readme_shows_the_same_code():
+    chinese = (pathlib.Path(__file__).parent.parent / "README.zh.md").read_text(encoding="utf-8")
+    assert re.findall(r"```(\w*)\n(.*?)```", chinese, re.S) == BLOCKS
 
 
 def test_a_layer_with_parameters_state_and_randomness_takes_14_lines_or_fewer():

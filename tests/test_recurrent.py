@@ -358,19 +358,22 @@ def test_conv_lstm_equals_a_loop(spatial, window, strides, reverse, x64):
 
 @settings(max_examples=20, deadline=None)
 @given(lengths=st.lists(st.integers(0, 4), min_size=3, max_size=3), rest=st.sampled_from([(), (2,)]))
-def test_flipped_sequences_and_last_steps(lengths, rest):
+def test_flipped_sequences_and_first_and_last_steps(lengths, rest):
     x = np.arange(1, 1 + len(lengths) * 4 * 2).reshape(len(lengths), 4, 2)[(..., *[0] * (1 - len(rest)))]
     flipped, last = x.copy(), np.zeros((len(lengths), *rest))
+    first = last.copy()
     for row, length in enumerate(lengths):
         flipped[row, :length] = x[row, :length][::-1]
         if length:
-            last[row] = x[row, length - 1]
+            first[row], last[row] = x[row, 0], x[row, length - 1]
     lengths = np.array(lengths, int)
     np.testing.assert_array_equal(F.flip_sequence(jnp.asarray(x), lengths), flipped)
+    np.testing.assert_array_equal(F.first_step(jnp.asarray(x), lengths), first)
     np.testing.assert_array_equal(F.last_step(jnp.asarray(x), lengths), last)
     np.testing.assert_array_equal(F.flip_sequence(jnp.asarray(x), lengths.astype(np.uint32)), flipped)
     np.testing.assert_array_equal(F.last_step(jnp.asarray(x), lengths.astype(np.uint32)), last)
     np.testing.assert_array_equal(F.flip_sequence(jnp.asarray(x)), x[:, ::-1])
+    np.testing.assert_array_equal(F.first_step(jnp.asarray(x)), x[:, 0])
     np.testing.assert_array_equal(F.last_step(jnp.asarray(x)), x[:, -1])
 
 
@@ -558,6 +561,7 @@ ERRORS = {
         jnp.ones((1, 2, 3, 1)), jnp.ones((2, 1, 3)), jnp.ones((2, 1, 4))
     ),
     r"flip_sequence: input must have shape \(batch, time, …\)": lambda: F.flip_sequence(jnp.ones(3)),
+    r"first_step: input must have shape \(batch, time, …\) and a position": lambda: F.first_step(jnp.ones((3, 0))),
     r"last_step: input must have shape \(batch, time, …\)": lambda: F.last_step(jnp.ones(3)),
     r"lstm\(features=0\): features must be a positive int": lambda: L.lstm(0),
     'gru.*: outputs must be "all" or "last"; got \'final\'': lambda: L.gru(3, outputs="final"),

@@ -70,6 +70,12 @@ def test_filters_go_along_the_last_axis_of_any_batch():
     assert F.top_k_logits(logits, 50) is logits
 
 
+@pytest.mark.parametrize("p", [0.0, -1.0, jnp.nan, 1e-50])
+def test_the_most_probable_one_stays_whatever_a_traced_p(p):
+    logits = jnp.array([[0.0, 2.0, 1.0], [3.0, 3.0, 1.0]])
+    assert [finite(row) for row in jax.jit(F.top_p_logits)(logits, p)] == [{1}, {0}]
+
+
 def test_what_was_left_out_before_stays_out():
     logits = jnp.array([0.0, 2.0, -jnp.inf, 1.0])
     assert finite(F.top_p_logits(logits, 1.0)) == {0, 1, 3}
@@ -123,6 +129,26 @@ def test_sample_at_temperature_zero_takes_the_highest_and_of_equal_ones_the_firs
     assert F.sample(KEY, logits, temperature=1e-3, top_p=0.01).tolist() == [1, 0]
 
 
+@pytest.mark.parametrize("zero", [np.float32(0), np.float64(0), np.array(0), jnp.float32(0)], ids=repr)
+def test_a_zero_of_any_type_is_the_temperature_zero(zero):
+    assert F.sample(None, jnp.array([1.0, 3.0]), temperature=zero).tolist() == 1
+
+
+@pytest.mark.parametrize("temperature", [1e-30, 1e-37, 1e-40])
+def test_sample_at_a_tiny_temperature_overflows_nowhere(temperature):
+    """Divided as they are, 300 and 200 would both be infinite, and the first would be drawn."""
+    logits = jnp.array([[200.0, 300.0, -300.0], [-300.0, -200.0, -jnp.inf]])
+    assert F.sample(KEY, logits, temperature=temperature).tolist() == [1, 1]
+    equal = jnp.tile(jnp.array([300.0, 300.0, 200.0]), (200, 1))
+    if temperature > 1e-38:
+        assert set(F.sample(KEY, equal, temperature=temperature, top_p=0.9).tolist()) == {0, 1}
+
+
+def test_a_row_without_a_possible_id_is_drawn_from_without_nan():
+    with jax.debug_nans(True):
+        assert F.sample(KEY, jnp.full((2, 3), -jnp.inf), temperature=0.5).tolist() == [0, 0]
+
+
 def test_sample_draws_rows_alone():
     logits = jnp.zeros((400, 2))
     drawn = np.asarray(F.sample(KEY, logits))
@@ -144,6 +170,9 @@ def test_sampling_says_what_is_wrong():
         F.sample(KEY, jnp.zeros((2, 0)))
     with pytest.raises(ValueError, match=r"top_k_logits: k must be a positive int; got 0"):
         F.sample(KEY, logits, top_k=0)
-    for p in (0.0, 1.5, True, "0.9"):
+    for temperature in (np.float64(-1), jnp.float32(jnp.inf), np.float32("nan"), np.bool_(True), KEY, np.ones(1), None):
+        with pytest.raises(ValueError, match=r"sample: temperature must be a number of 0 or more; got"):
+            F.sample(KEY, logits, temperature=temperature)
+    for p in (0.0, 1.5, True, "0.9", np.float64(0.0), jnp.float32(0), np.float64(-1), np.float16(1.5), np.bool_(True)):
         with pytest.raises(ValueError, match=r"top_p_logits: p must be a number above 0 and up to 1; got"):
             F.top_p_logits(logits, p)

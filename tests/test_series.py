@@ -5,6 +5,7 @@ import importlib
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -111,6 +112,38 @@ def test_windows_of_several_features():
     assert parts["x"].shape == (2, 3, 2)
     assert parts["y"][0].tolist() == [[6, 7], [8, 9]]
     assert parts["x"].dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([1.0, 2.0, 3.0], np.float32),
+        ([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], np.float32),
+        ([1, 2, 3], np.float32),
+        (np.arange(3), np.float32),
+        (np.arange(3.0), np.float64),
+        (np.arange(3, dtype=np.float16), np.float16),
+        (jnp.arange(3, dtype=jnp.bfloat16), jnp.bfloat16),
+    ],
+)
+def test_windows_are_float32_unless_an_array_has_another_float_dtype(values, dtype):
+    parts = data.windows(values, 2)
+    assert parts["x"].dtype == parts["y"].dtype == dtype
+
+
+@pytest.mark.parametrize("text", ["2024", "2024-02", "2024-02-29", "2024-02-29T10:30", "2024-02-29 10:30:01.5"])
+def test_dates_are_iso(tmp_path, text):
+    path = tmp_path / "a.csv"
+    path.write_text(f"a,b\n {text} ,1\n")
+    assert data.read_series(path).dates[0] == np.datetime64(text)
+
+
+@pytest.mark.parametrize("text", ["8", "20240131", "today", "now", "NaT", "2024-1-5", "2024-13", "2023-02-29", "-2024"])
+def test_what_numpy_reads_besides_is_no_date(tmp_path, text):
+    path = tmp_path / "a.csv"
+    path.write_text(f"a,b\n{text},1\n")
+    with pytest.raises(ValueError, match=f"'a' must hold dates; got '{text}' in line 2. Did you mean 1949-01-31"):
+        data.read_series(path)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Texts as integers: tokenizers, padding, and training on what comes out."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -101,6 +102,25 @@ def test_padding_goes_to_the_left_for_others():
     cut = pad_sequences(sequences, length=2, keep="end")
     assert pad_left(cut).tolist() == [[2, 3], [0, 4], [0, 0]]
     assert pad_left(pad_sequences([np.ones((2, 3)), np.ones((1, 3))]))[1, :, 0].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "wrong"),
+    [(np.uint8, 255, -1), (np.uint8, 0, 256), (bool, True, 2), (bool, 0, 0.5), (jnp.bfloat16, 2.5, 1e39)],
+)
+def test_padding_goes_to_the_left_in_any_dtype(dtype, value, wrong):
+    sequences = dl.Ragged(jnp.asarray([[1, 0], [1, 1]], dtype), jnp.array([1, 2]))
+    padded = pad_left(sequences, value=value)
+    assert padded.dtype == dtype
+    assert padded.tolist() == [[value, 1], [1, 1]]
+    with pytest.raises(ValueError, match=f"pad_left: value must be of numbers that {np.dtype(dtype)} can hold; got"):
+        pad_left(sequences, value=wrong)
+
+
+@pytest.mark.parametrize("lengths", [[1, 3], [-1, 2]])
+def test_padding_goes_to_the_left_of_lengths_within_the_time(lengths):
+    with pytest.raises(ValueError, match="pad_left: lengths must be from 0 to the time, 2; got lengths from"):
+        pad_left(dl.Ragged(np.ones((2, 2)), np.array(lengths)))
 
 
 def test_the_end_of_a_long_text_may_stay():

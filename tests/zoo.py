@@ -124,6 +124,12 @@ LAYERS = [
     Row("gaussian_noise", lambda: L.gaussian_noise(0.3), (3, 5), positionwise=True),
     Row("gaussian_dropout", lambda: L.gaussian_dropout(0.2), (3, 5), positionwise=True),
     Row("gaussian_sample", lambda: L.gaussian_sample(), ((3, 5), (3, 5))),
+    Row(
+        "gaussian_sample_ragged",
+        lambda: dl.sequential(dl.branch(jnp.sin, jnp.cos, merge="tuple"), L.gaussian_sample()),
+        (3, 5),
+        positionwise=True,
+    ),
     # Normalisation
     Row("batch_norm", lambda: L.batch_norm(), (6, 3, 4), positionwise=True),
     Row("batch_norm_plain", lambda: L.batch_norm(use_scale=False, use_bias=False, momentum=0.5), (5, 4)),

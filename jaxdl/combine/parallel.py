@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdl.core import Built, Decoding, Ragged, bad_type, bad_value, combinator, describe
 from jaxdl.core.children import Children
@@ -20,10 +21,11 @@ def parallel(*layers: Any, merge: str = "tuple") -> Any:
     **Shapes** a tuple of as many elements as there are layers ``->`` a tuple of their outputs, or what ``merge`` makes
     of it.
 
-    **Args** ``merge``: ``"tuple"``, ``"add"`` or ``"concat"``, as in :func:`branch`.
+    **Args** ``merge``: ``"tuple"``, ``"add"`` or ``"concat"``, as in :func:`branch`. The lengths of ragged outputs that
+    are added or concatenated must be equal; within a compiled function nobody sees whether they are.
 
-    **Raises** ``TypeError`` for an input that is no such tuple; ``ValueError`` for shapes that do not fit, or another
-    ``merge``.
+    **Raises** ``TypeError`` for an input that is no such tuple; ``ValueError`` for shapes or lengths that do not fit,
+    or another ``merge``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -41,14 +43,15 @@ def parallel(*layers: Any, merge: str = "tuple") -> Any:
 def branch(*layers: Any, merge: str = "add") -> Any:
     """The same input to each layer, and their outputs added, concatenated or as a tuple.
 
-    Children are named as in :func:`jaxdl.sequential`. Outputs that are :class:`jaxdl.Ragged` are merged in ``.x``.
+    Children are named as in :func:`jaxdl.sequential`. Outputs that are :class:`jaxdl.Ragged`, of equal lengths, are
+    merged in ``.x``.
 
     **Shapes** ``"add"``: all outputs of one shape, nothing is broadcast; ``"concat"``: ``(…, c_i) -> (…, Σ c_i)``,
     joined on the last axis.
 
     **Args** ``merge``: ``"add"``, ``"concat"`` or ``"tuple"``.
 
-    **Raises** ``ValueError`` for shapes that do not fit, or another ``merge``.
+    **Raises** ``ValueError`` for shapes or lengths that do not fit, or another ``merge``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -127,14 +130,22 @@ def _concat(kind: str, outputs: tuple[Any, ...]) -> Any:
 
 
 def _merged(kind: str, outputs: tuple[Any, ...], shape: Any, join: Any, needs: str) -> Any:
-    """``join`` over the outputs, or over their ``.x``, once their kinds and shapes agree."""
+    """``join`` over the outputs, or over their ``.x``, once their kinds, shapes and lengths agree."""
     ragged = [isinstance(y, Ragged) for y in outputs]
     arrays = [y.x if isinstance(y, Ragged) else y for y in outputs]
     fit = all(hasattr(array, "shape") and array.shape for array in arrays) and len({*map(shape, arrays)}) == 1
     if not fit or len({*ragged}) > 1:
         raise bad_value(kind, f"the outputs of its layers {needs}", ", ".join(map(describe, outputs)))
     merged = join(arrays)
-    return Ragged(merged, outputs[0].lengths) if ragged[0] else merged
+    if not ragged[0]:
+        return merged
+    lengths = outputs[0].lengths
+    for other in (y.lengths for y in outputs[1:]):
+        known = other is not lengths and not any(isinstance(each, jax.core.Tracer) for each in (lengths, other))
+        if known and not np.array_equal(lengths, other):
+            got = f"{np.asarray(lengths).tolist()} and {np.asarray(other).tolist()}"
+            raise bad_value(kind, "the ragged outputs of its layers must have the same lengths", got)
+    return Ragged(merged, lengths)
 
 
 _MERGES = {"add": _add, "concat": _concat, "tuple": lambda kind, outputs: outputs}

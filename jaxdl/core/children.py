@@ -18,6 +18,8 @@ from jaxdl.core.watch import watched
 Child = tuple[str, LayerLike]
 # Arguments of combinators whose parameters do not stand under the argument's name; those given in a row have none.
 _MADE_MANY_OF = {"", "layer", "expert"}
+# Wrappers whose parameters are those of the layer inside; all others make them of their own.
+_KEEP_PARAMETERS = {"remat"}
 
 
 def kind_of(layer: LayerLike) -> str:
@@ -113,10 +115,11 @@ def sublayer(layer: LayerLike, path: str) -> LayerLike:
     """The layer that stands at that path in a model: it is applied alone to the subtrees of that path.
 
     It looks into combinators that are given their children, such as :func:`jaxdl.sequential` and
-    :func:`jaxdl.parallel`, and through what wraps them. What a combinator makes many of, as :func:`jaxdl.repeat` does,
-    is no child: its parameters are stacked.
+    :func:`jaxdl.parallel`, and through :func:`jaxdl.remat`. What a combinator makes many of, as :func:`jaxdl.repeat`
+    does, is no child: its parameters are stacked. Within a wrapper that changes parameters, such as :func:`jaxdl.tie`
+    or :func:`jaxdl.lora`, no layer can be applied alone; the wrapper itself can.
 
-    **Raises** ``ValueError`` for a path at which there is no layer.
+    **Raises** ``ValueError`` for a path at which there is no layer, or one that leads into such a wrapper.
 
     Example:
         >>> from jaxdl import layers, sequential
@@ -130,7 +133,7 @@ def sublayer(layer: LayerLike, path: str) -> LayerLike:
     if not isinstance(path, str):
         raise bad_value("sublayer", 'path must be a str, such as "encoder/dense"', path)
     for name in path.split("/"):
-        children = _children_of(layer)
+        children = _children_of(layer, path)
         if name not in children:
             names = ", ".join(children) or "it has none"
             raise bad_value("sublayer", f"path must name children of {kind_of(layer)} ({names})", repr(path))
@@ -138,9 +141,13 @@ def sublayer(layer: LayerLike, path: str) -> LayerLike:
     return layer
 
 
-def _children_of(layer: LayerLike) -> dict[str, LayerLike]:
+def _children_of(layer: LayerLike, path: str) -> dict[str, LayerLike]:
     """The children that a combinator was given: those without a name, and those that are an argument of their own."""
     while isinstance(layer, Layer) and layer.wraps is not None:
+        if layer.kind not in _KEEP_PARAMETERS:
+            needs = f"path must not lead into {layer.kind}, which makes the parameters inside it of its own"
+            hint = f"Did you mean to build the model without {layer.kind}?"
+            raise bad_value("sublayer", needs, repr(path), hint)
         layer = lift(layer.kind, layer.wraps)
     if not isinstance(layer, Layer) or layer.build is None:
         return {}

@@ -15,13 +15,18 @@ def read_rows(
     """The names of the columns, and the rows under the numbers of their (last) lines."""
     codec = "utf-8-sig" if encoding == "utf-8" else encoding  # with the mark that spreadsheets write, or without
     lines: dict[int, list[str]] = {}
-    with Path(path).open(encoding=codec, newline="") as stream:
-        reader = csv.reader(stream)
-        try:
+    try:
+        with Path(path).open(encoding=codec, newline="") as stream:
+            reader = csv.reader(stream)
             lines.update((reader.line_num, row) for row in reader if row)
-        except UnicodeDecodeError as error:
-            hint = 'Did you mean to save it as UTF-8? Chinese files are often in "gb18030"'
-            raise bad_value(call, f"the file must be text in {encoding}", f"{error.reason}", hint) from error
+    except LookupError as error:
+        raise bad_value(call, "encoding must be the name of a text encoding", repr(encoding)) from error
+    except UnicodeDecodeError as error:
+        hint = 'Did you mean to save it as UTF-8? Chinese files are often in "gb18030"'
+        raise bad_value(call, f"the file must be text in {encoding}", f"{error.reason}", hint) from error
+    except csv.Error as error:
+        hint = "Did you mean to close a quote? A field that is this long needs csv.field_size_limit"
+        raise bad_value(call, "the file must be CSV", f"{error} in line {reader.line_num}", hint) from error
     names = list(columns) if columns is not None else lines.pop(min(lines)) if lines else []
     if not lines:
         raise bad_value(call, "the file must hold rows", "none")

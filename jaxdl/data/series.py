@@ -1,9 +1,11 @@
 """Series of numbers over time: real ones by name, any CSV file, and windows that never see what they forecast."""
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.core import bad_type, bad_value
@@ -12,6 +14,8 @@ from jaxdl.data.files import DataFile, find_files
 from jaxdl.data.rows import column_place, is_missing, read_rows
 
 Folder = str | os.PathLike[str] | None
+# NumPy reads more as a date: 8 as a year, 20240131 too, and today.
+_ISO = re.compile(r"\d{4}(-\d\d(-\d\d([T ]\d\d(:\d\d(:\d\d(\.\d+)?)?)?)?)?)?", re.ASCII)
 
 
 class Series(NamedTuple):
@@ -31,7 +35,8 @@ def read_series(
     columns: Sequence[str] | None = None,
     unit: str = "",
 ) -> Series:
-    """A CSV file with a column of dates (``1949-01``, ``1949-01-31``) and one of numbers.
+    """A CSV file with a column of ISO dates (``1949``, ``1949-01``, ``1949-01-31``, ``1949-01-31T12:00``) and one of
+    numbers.
 
     **Args** ``value``, ``date``: the columns, by name or place; ``columns``: the names, for a file whose first row has
     none; ``unit`` of the numbers.
@@ -69,7 +74,8 @@ def windows(values: Any, length: int, *, horizon: int = 1) -> dict[str, np.ndarr
     training part, give ``values[start − length:]``.
 
     **Shapes** ``(n,) -> {"x": (n − length − horizon + 1, length, 1), "y": (…, horizon)}``; ``(n, features)`` ``->
-    {"x": (…, length, features), "y": (…, horizon, features)}``.
+    {"x": (…, length, features), "y": (…, horizon, features)}``. An array of floats keeps its dtype; lists and integers
+    become float32.
 
     **Raises** ``ValueError`` for a series shorter than ``length + horizon``, or one of another rank.
 
@@ -88,7 +94,8 @@ def windows(values: Any, length: int, *, horizon: int = 1) -> dict[str, np.ndarr
     if len(array) < length + horizon:
         needs = f"values must be at least length + horizon = {length + horizon} long"
         raise bad_value("windows", needs, array)
-    array = array if np.issubdtype(array.dtype, np.floating) else array.astype(np.float32)
+    kept = hasattr(values, "shape") and jnp.issubdtype(array.dtype, jnp.floating)
+    array = array if kept else array.astype(np.float32)
     first = np.arange(len(array) - length - horizon + 1)[:, None]
     x, y = array[first + np.arange(length)], array[first + length + np.arange(horizon)]
     return {"x": x[..., None] if array.ndim == 1 else x, "y": y}
@@ -144,7 +151,7 @@ def _named(file: DataFile, name: str, unit: str, folder: Folder) -> Series:
 
 def _date(call: str, name: str, line: int, text: str) -> np.datetime64:
     try:
-        date = np.datetime64(text.strip())
+        date = np.datetime64(text.strip() if _ISO.fullmatch(text.strip()) else "NaT")
     except ValueError:
         date = np.datetime64("NaT")
     if np.isnat(date):

@@ -36,7 +36,9 @@ def split(data: Tree, test: float, *, seed: int = 0, stratify: bool = True) -> t
         >>> sorted(test["y"].tolist())
         [0, 0, 1, 1]
     """
-    count = count_examples("split", jax.tree.map(np.asarray, data, is_leaf=_is_texts))
+    # References to the texts: an array of characters would be as wide as the longest.
+    array = lambda leaf: np.asarray(leaf, object) if _is_texts(leaf) else leaf  # noqa: E731
+    count = count_examples("split", jax.tree.map(array, data, is_leaf=_is_texts))
     if not 0 < test < 1:
         raise bad_value("split", "test must be a share between 0 and 1", test)
     labels = None

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.core import Ragged, bad_type, bad_value
-from jaxdl.core.checks import positive_int
+from jaxdl.core.checks import check_lengths, positive_int
 from jaxdl.core.extras import need
 
 PAD, UNKNOWN = "[PAD]", "[UNK]"
@@ -155,7 +156,8 @@ def pad_left(sequences: Ragged, *, value: float = 0) -> np.ndarray:
 
     **Args** ``value``: what padding holds.
 
-    **Raises** ``TypeError`` for anything but a :class:`jaxdl.Ragged`.
+    **Raises** ``TypeError`` for anything but a :class:`jaxdl.Ragged`; ``ValueError`` for a ``value`` that the dtype
+    cannot hold, or lengths beyond the time axis.
 
     Example:
         >>> pad_left(pad_sequences([[1, 2, 3], [4]])).tolist()
@@ -166,17 +168,17 @@ def pad_left(sequences: Ragged, *, value: float = 0) -> np.ndarray:
     x = np.asarray(sequences.x)
     _check_holds("value", np.asarray(value), x.dtype, call="pad_left")
     padded = np.full_like(x, value)
-    for row, length in enumerate(np.asarray(sequences.lengths)):
+    for row, length in enumerate(np.asarray(check_lengths("pad_left", sequences.lengths, x))):
         padded[row, x.shape[1] - length :] = x[row, :length]
     return padded
 
 
 def _check_holds(name: str, array: np.ndarray, dtype: np.dtype[Any], *, call: str = "pad_sequences") -> None:
     """Raise where numbers would wrap, be cut off or overflow in that dtype."""
-    if dtype.kind == "i":
-        limits = np.iinfo(dtype)
-        bad = (array != np.trunc(array)) | (array < limits.min) | (array > limits.max)
+    if dtype.kind in "iub":
+        least, most = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        bad = (array != np.trunc(array)) | (array < least) | (array > most)
     else:
-        bad = np.isfinite(array) & (np.abs(array) > np.finfo(dtype).max)
+        bad = np.isfinite(array) & (np.abs(array) > float(jnp.finfo(dtype).max))
     if np.any(bad):
         raise bad_value(call, f"{name} must be of numbers that {dtype} can hold", f"{array[bad][0]}")

@@ -47,6 +47,7 @@ from jaxdl.functional.positions import rotary as rotary
 from jaxdl.functional.positions import sinusoidal_positions as sinusoidal_positions
 from jaxdl.functional.recurrent import conv_lstm as conv_lstm
 from jaxdl.functional.recurrent import conv_lstm_cell as conv_lstm_cell
+from jaxdl.functional.recurrent import first_step as first_step
 from jaxdl.functional.recurrent import flip_sequence as flip_sequence
 from jaxdl.functional.recurrent import gru as gru
 from jaxdl.functional.recurrent import gru_cell as gru_cell

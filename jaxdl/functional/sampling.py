@@ -1,5 +1,6 @@
 """Drawing from the scores of a model: temperature, and what is left out before."""
 
+import math
 from typing import Any
 
 import jax
@@ -47,7 +48,10 @@ def sample(
         needs = f"a temperature of {temperature} needs a key"
         raise bad_value("sample", needs, None, "Did you mean key=jax.random.key(0), or temperature=0?")
     warm = jnp.asarray(temperature, jnp.promote_types(logits.dtype, jnp.float32))
-    scores = logits / jnp.where(warm > 0, warm, 1)
+    wide = logits.astype(warm.dtype)
+    highest = wide.max(axis=-1, keepdims=True)
+    # The highest is 0 first, so that no division by a low temperature overflows; a row of −∞ alone stays what it is.
+    scores = (wide - jnp.where(jnp.isfinite(highest), highest, 0)) / jnp.maximum(warm, jnp.finfo(warm.dtype).tiny)
     if top_k is not None:
         scores = top_k_logits(scores, top_k)
     if top_p is not None:
@@ -85,7 +89,7 @@ def top_p_logits(logits: jax.Array, p: Any) -> jax.Array:
 
     **Shapes** ``logits: (…, ids) ->`` the same.
 
-    **Args** ``p``: a number above 0 and up to 1, which leaves all, or a scalar array.
+    **Args** ``p``: a number above 0 and up to 1, which leaves all, or a scalar array (traced, 0 or less leaves one).
 
     **Raises** ``ValueError`` for another ``p``, ``TypeError`` for scores that are not floating.
 
@@ -101,9 +105,9 @@ def top_p_logits(logits: jax.Array, p: Any) -> jax.Array:
     order = jnp.argsort(logits, axis=-1, descending=True)
     probability = jax.nn.softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
     reached = jnp.cumsum(jnp.take_along_axis(probability, order, axis=-1), axis=-1)
-    before = jnp.pad(reached[..., :-1], [(0, 0)] * (logits.ndim - 1) + [(1, 0)])
-    # What adds up to 1 may by rounding reach it too soon.
-    return _left(logits, order, (before < p) | (jnp.asarray(p) >= 1))
+    # The first stays whatever p is. What adds up to 1 may by rounding reach it too soon.
+    short = jnp.pad(reached[..., :-1] < p, [(0, 0)] * (logits.ndim - 1) + [(1, 0)], constant_values=True)
+    return _left(logits, order, short | (jnp.asarray(p) >= 1))
 
 
 def _left(logits: jax.Array, ids: jax.Array, chosen: Any) -> jax.Array:
@@ -119,18 +123,29 @@ def check_logits(call: str, logits: Any) -> None:
         raise bad_value(call, "logits must have shape (…, ids), with at least one id", logits)
 
 
-def check_temperature(call: str, temperature: Any) -> Any:
-    """The temperature; an error unless it is a number of 0 or more, or a scalar array."""
-    array = hasattr(temperature, "dtype") and temperature.shape == ()
-    number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
-    if not array and not (number and 0 <= temperature < float("inf")):
-        raise bad_value(call, "temperature must be a number of 0 or more", temperature)
-    return temperature if number else None
+def check_temperature(call: str, temperature: Any) -> float | None:
+    """The temperature as a number, None for a traced one; an error unless it is a scalar, and of 0 or more."""
+    needs = "temperature must be a number of 0 or more"
+    number = _number(call, needs, temperature)
+    if number is not None and not 0 <= number < math.inf:
+        raise bad_value(call, needs, number)
+    return number
 
 
 def check_top_p(call: str, name: str, p: Any) -> None:
-    """Raise unless it is a number above 0 and up to 1, or a scalar array."""
-    array = hasattr(p, "dtype") and p.shape == ()
-    number = isinstance(p, int | float) and not isinstance(p, bool)
-    if not array and not (number and 0 < p <= 1):
-        raise bad_value(call, f"{name} must be a number above 0 and up to 1", p)
+    """Raise unless it is a scalar, above 0 and up to 1 where it is not traced."""
+    needs = f"{name} must be a number above 0 and up to 1"
+    number = _number(call, needs, p)
+    if number is not None and not 0 < number <= 1:
+        raise bad_value(call, needs, number)
+
+
+def _number(call: str, needs: str, value: Any) -> float | None:
+    """The number that a scalar is, None for a traced one; an error for what is no scalar."""
+    if hasattr(value, "dtype") and value.shape == () and jnp.issubdtype(value.dtype, jnp.number):
+        if isinstance(value, jax.core.Tracer):
+            return None
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise bad_value(call, needs, value)
+    return value

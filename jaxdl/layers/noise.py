@@ -133,7 +133,10 @@ def gaussian_sample() -> Any:
     """A sample of a normal distribution while training, its mean otherwise; see
     :func:`jaxdl.functional.gaussian_sample`.
 
-    **Shapes** a tuple ``(mean, log_variance)``, both of one shape ``->`` that shape.
+    A variational loss of the mean, which ``evaluate`` and ``validation=`` give, is therefore no bound, but flatters.
+
+    **Shapes** a tuple ``(mean, log_variance)``, both of one shape ``->`` that shape; two ragged ones give a ragged one,
+    with the lengths of the mean.
 
     **Raises** ``TypeError`` for an input that is no such tuple, ``ValueError`` when it trains without a key.
 
@@ -147,11 +150,12 @@ def gaussian_sample() -> Any:
     """
 
     def checked(x: Any) -> tuple[Any, Any]:
-        if not isinstance(x, tuple) or len(x) != 2:
+        if not isinstance(x, tuple) or len(x) != 2 or isinstance(x[0], Ragged) != isinstance(x[1], Ragged):
             hint = 'Did you mean branch(…, merge="tuple") before it?'
             raise bad_type("gaussian_sample", "input must be a tuple of arrays (mean, log_variance)", x, hint)
-        check_moments("gaussian_sample", *x)
-        return x
+        mean, log_variance = (positions("gaussian_sample", part) for part in x)
+        check_moments("gaussian_sample", mean, log_variance)
+        return mean, log_variance
 
     def init(key: jax.Array, x: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         checked(x)
@@ -162,12 +166,13 @@ def gaussian_sample() -> Any:
     ) -> tuple[Any, dict[str, Any]]:
         mean, log_variance = checked(x)
         if not train:
-            return mean, state
+            return x[0], state
         if key is None:
             raise bad_value("gaussian_sample", "train=True needs a key", None, "Did you mean key=jax.random.key(0)?")
-        return F.gaussian_sample(key, mean, log_variance), state
+        y = F.gaussian_sample(key, mean, log_variance)
+        return (Ragged(y, x[0].lengths) if isinstance(x[0], Ragged) else y), state
 
-    return init, apply
+    return init, apply, each_position(apply)
 
 
 def _noise(kind: str, noisy: Callable[[jax.Array, jax.Array, float], jax.Array], amount: float) -> Any:

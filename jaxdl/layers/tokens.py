@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxdl import functional as F
 from jaxdl.core import Ragged, bad_value, layer, no_params
 from jaxdl.layers.initializers import Initializer, draw, zeros
 from jaxdl.layers.positions import check_sequence
@@ -46,7 +47,8 @@ def class_token(*, token_init: Initializer = zeros, param_dtype: Any = jnp.float
 
 @layer
 def first_step() -> Any:
-    """The first position of each sequence, such as a class token's; zeros for an empty sequence.
+    """The first position of each sequence, such as a class token's; zeros for an empty sequence; see
+    :func:`jaxdl.functional.first_step`.
 
     **Shapes** ``x: (batch, time, …) -> (batch, …)``, an array also where x is ragged.
 
@@ -61,12 +63,6 @@ def first_step() -> Any:
     def apply(
         params: dict[str, Any], state: dict[str, Any], x: Any, *, train: bool, key: jax.Array | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        array = x.x if isinstance(x, Ragged) else x
-        if len(array.shape) < 2 or not array.shape[1]:
-            raise bad_value("first_step", "input must have shape (batch, time, …) and a position", array)
-        y = array[:, 0]
-        if isinstance(x, Ragged):
-            y = jnp.where((jnp.asarray(x.lengths) > 0).reshape(-1, *[1] * (y.ndim - 1)), y, 0)
-        return y, state
+        return (F.first_step(x.x, x.lengths) if isinstance(x, Ragged) else F.first_step(x)), state
 
     return lambda key, x: (no_params(key, x), {}), apply

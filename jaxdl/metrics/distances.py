@@ -18,7 +18,8 @@ def frechet_distance(features: Any, others: Any) -> float:
 
     **Shapes** ``features: (n, size)``, ``others: (m, size) ->`` a number.
 
-    **Raises** ``ValueError`` for arrays of other shapes, and for fewer than two examples.
+    **Raises** ``ValueError`` for arrays of other shapes, for fewer than two examples, and for features that are not
+    finite.
 
     Example:
         >>> import numpy as np
@@ -46,4 +47,7 @@ def _matrix(name: str, x: Any) -> np.ndarray:
     matrix = np.asarray(x, np.float64)
     if matrix.ndim != 2 or len(matrix) < 2 or not matrix.shape[1]:
         raise bad_value("frechet_distance", f"{name} must be (examples, size) with two examples or more", x)
+    if not (finite := np.isfinite(matrix)).all():
+        row, column = np.argwhere(~finite)[0]
+        raise bad_value("frechet_distance", f"{name} must be finite", f"{matrix[row, column]} in example {row}")
     return matrix

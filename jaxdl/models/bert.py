@@ -32,7 +32,7 @@ def bert(
 
     **Shapes** ``(tokens: (batch, time), types: (batch, time))`` of integers, or with ``token_types=None`` the tokens
     alone ``-> (hidden: (batch, time, features), pooled: (batch, features))``, for ``time`` up to ``length``; ragged
-    tokens need ragged types, and give ragged ``hidden``.
+    tokens need ragged types of the same lengths, and give ragged ``hidden``.
 
     **Params** ``embed`` (``tokens``, ``types``), ``positions``, ``norm``, ``blocks`` (each leaf with a leading axis of
     ``layers``), ``pool``. BERT base, ``bert(30522, features=768, layers=12, heads=12, length=512)``, has 109,482,240

@@ -94,11 +94,11 @@ def dcgan_generator(
 
     A dense layer makes a small image of ``filters[0]`` channels; each transposed convolution doubles its sizes, to the
     next of ``filters`` and at last to the channels of ``shape``. A norm and an activation follow all but the last.
-    Kernels begin as ``N(0, 0.02²)``. ``dcgan_generator(shape=(64, 64, 3), filters=(1024, 512, 256, 128))`` is the
-    paper's.
+    Kernels begin as ``N(0, 0.02²)``. ``dcgan_generator(shape=(64, 64, 3), filters=(1024, 512, 256, 128))`` has the
+    paper's widths; the paper's kernels are 5×5, these 4×4 as in PyTorch's port.
 
     **Shapes** ``z: (batch, latents) -> (batch, *shape)``, from −1 to 1. **Params** ``dense``, ``batch_norm``,
-    ``conv_transpose``, …: 12,658,435 in all in the paper's for 100 latents. **State** that of the norms.
+    ``conv_transpose``, …: 12,658,435 in all at the paper's widths for 100 latents. **State** that of the norms.
 
     **Args** ``shape``: of one example, channels last, each spatial size a multiple of ``2 ** len(filters)``; ``norm``:
     a constructor, called as ``norm()``, or None (a layer before a norm has no bias).

@@ -29,7 +29,7 @@ def text_cnn(
     **Shapes** ``x: (batch, time)`` of integers ``-> (batch, classes)``, also ragged: padding changes nothing.
 
     **Params** ``tokens``, ``windows`` (one subtree for each width, ``width_3`` …), ``dense``. With vectors of 300
-    features this is CNN-rand of the paper.
+    features it has the shape of CNN-rand, without its norm constraint.
 
     **Args** ``features``: of a token's vector; ``filters``: for each width; ``dropout``: of the values that the dense
     layer takes. ``classes=1`` is a single logit, for a binary loss.

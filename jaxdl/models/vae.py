@@ -23,7 +23,8 @@ def vae(
 
     The encoder gives mean and log variance of a normal distribution of codes z. While training a code is drawn,
     ``z = μ + exp(½ log σ²) · n``; otherwise it is the mean. The decoder gives logits of the input. It is trained by the
-    evidence lower bound, whose negative is a plain function of the three results and the target (see the example).
+    evidence lower bound, whose negative is a plain function of the three results and the target (see the example). With
+    ``train=False`` z is the mean, so that what ``evaluate`` and ``validation=`` give is no bound, but flatters.
 
     **Shapes** ``x: (batch, *shape) -> (logits: (batch, *shape), mean: (batch, latents), log_variance: (batch,
     latents))``. **Params** ``encoder`` (``dense``, …, ``moments/mean``, ``moments/log_variance``) and

@@ -22,6 +22,8 @@ def vit(
     """A vision transformer: an image as a sequence of patches with a class token before it, blocks that normalise
     first, a last norm, and a dense layer on the token.
 
+    GELU is its approximation by tanh, and the norms' epsilon is 1e-5; the published ViT has exact GELU and 1e-6.
+
     **Shapes** ``x: (batch, height, width, channels) -> (batch, classes)``. Height and width are those of ``init``'s
     input, which say how many positions there are; what does not fill a patch is left out.
 

@@ -14,6 +14,7 @@ from jaxdl.core.layer import decoding_of
 from jaxdl.functional import last_step, sample
 from jaxdl.functional.sampling import check_temperature, check_top_p
 from jaxdl.train.precision import cast, check_policy
+from jaxdl.train.program import finite_leaves
 from jaxdl.train.state import TrainState
 
 CALL = "generate"
@@ -48,7 +49,7 @@ def generate(
 
     **Raises** ``TypeError`` for a model that cannot read piece by piece, ``ValueError`` for a prompt that with
     ``steps`` is longer than the positions of the model, for an empty one, for a ``stop`` that the model cannot write,
-    and where scores come to nan, as they do for ids out of range.
+    and where scores come to nan, as they do for ids out of range and for params that are not finite.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax
@@ -74,7 +75,7 @@ def generate(
         error.add_note(f"  in generate, for {steps} steps after the prompt")
         raise
     if bad:
-        hint = f"Did you mean a prompt of ids from 0 to {ids - 1}?"
+        hint = _why_nan(train_state.params, prompt, ids)
         raise bad_value(CALL, "the scores of the model must be numbers", "nan", hint)
     if stop is not None and stop >= ids:
         raise bad_value(CALL, f"stop must be one of the model's ids, 0 to {ids - 1}", stop)
@@ -121,6 +122,14 @@ def _check_prompt(prompt: Any) -> None:
         check_lengths(CALL, prompt.lengths, array)
         if (least := int(np.min(prompt.lengths))) < 1:
             raise bad_value(CALL, "each prompt must have at least one position", f"lengths from {least}")
+
+
+def _why_nan(params: Any, prompt: Any, ids: int) -> str:
+    """What the likely cause of scores of nan is."""
+    if not finite_leaves(params).all():
+        return "The params hold numbers that are not finite: was it training that came to them?"
+    beside = ", or is an input beside it out of its range" if isinstance(prompt, tuple) and len(prompt) > 1 else ""
+    return f"Did you mean a prompt of ids from 0 to {ids - 1}{beside}?"
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
