@@ -89,7 +89,7 @@ def draw(path, models, learnt):
         curves.plot(range(1, 1 + len(learnt[name][1])), learnt[name][1], label=name)
     figure.colorbar(shade, ax=planes, label="y (circles are 1, squares 0)", ticks=(0, 0.5, 1))
     curves.set(title="learning XOR", xlabel="epoch", ylabel="cross entropy", xscale="log", ylim=(0, None))
-    curves.legend(frameon=False, loc="center left")
+    curves.legend(frameon=False, loc="lower left")
     figure.savefig(path, dpi=120)
 
 

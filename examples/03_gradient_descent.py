@@ -1,8 +1,8 @@
 """Gradient descent on a linear model, whose least loss is known: the normal equations give it.
 
 θ ← θ − α ∇L(θ), with the gradient of all rows, of one row, or of a few. One row a step is cheap and noisy: it is near
-the goal after one pass and never rests there, unless α falls. Too large an α goes astray, too small a one crawls along
-the valley of two features that say nearly the same; momentum, RMSprop and Adam go along it faster.
+the goal after one pass and rests there only if α falls. Too large an α goes astray, too small a one crawls along the
+valley of two features that say nearly the same. Momentum is faster there; RMSprop and Adam give each weight its own α.
 
 python examples/03_gradient_descent.py                                  # scikit-learn's diabetes, no network
 python examples/03_gradient_descent.py --dataset california_housing     # found through JAXDL_DATA_DIR
@@ -88,14 +88,14 @@ def main():
     figure, found = course.figure(11, 8), {}
     (sizes, rates), (ways, valley) = figure.subplots(2, 2)
     for name, size, colour in (("stochastic", 1, "C1"), ("mini-batch", 32, "C2")):
-        rate = 0.5 / (1 / limit(data) + (x**2).sum(1).max() / size)  # half of what no batch of that size makes grow
+        rate = 0.5 / (1 / limit(data) + (x**2).sum(1).max() / size)  # half of where the mean distance grows
         falling = optax.cosine_decay_schedule(rate, args.epochs * -(-len(x) // size))
         for style, label, schedule in ((":", f"α = {rate:.2g}", rate), ("-", f"α from {rate:.2g} to 0", falling)):
             options = {"optimizer": optax.sgd(schedule), "batch_size": size, "seed": args.seed}
             trained, history = dl.fit(MODEL, data, loss=LOSS, epochs=args.epochs, validation=data, **options)
             above = np.array(history["validation_loss"]) - least
             sizes.plot(history["epoch"], above, style, color=colour, label=f"{name} ({size}), {label}")
-        found[name] = squared_error(data, trained.params) - least, sum(history["seconds"])
+        found[f"{name}, falling α"] = squared_error(data, trained.params) - least, sum(history["seconds"])
     for name, optimizer in optimizers(data, args.steps):
         begin = time.perf_counter()
         losses, params = jax.device_get(descend(data, optimizer, args.steps))

@@ -1,6 +1,6 @@
 """Against overfitting: L1, L2 and both on a linear model, beside scikit-learn's; then seven ways on one network.
 
-A penalty pulls coefficients towards zero: Σ|w| lets go of one after the other, Σw² shrinks all and drops none. The
+A penalty pulls coefficients towards zero: Σ|w| lets go of one after the other, Σw² shrinks them together. The
 network learns its few rows by heart unless something holds it back: a penalty of weights or of activations (sparse),
 dropout, or the end of training at the best epoch. The validation part chooses how much; the test part is read once.
 
@@ -20,8 +20,7 @@ from sklearn.linear_model import ElasticNet, Lasso, Ridge
 import jaxdl as dl
 from jaxdl import layers as L
 
-LINE = L.dense(1, use_bias=False)  # features and target are centred
-LOSS = dl.losses.mean_squared_error
+LINE, LOSS = L.dense(1, use_bias=False), dl.losses.mean_squared_error  # features and target are centred: no bias
 STRENGTHS = np.geomspace(0.01, 3, 30)
 EXACT = {"fit_intercept": False, "tol": 1e-10, "max_iter": 1_000_000}
 KINDS = {  # shares of the strength, and scikit-learn's: of half the mean error, but of the sum of errors for Ridge
@@ -35,7 +34,7 @@ def coefficients(data, l1, l2, steps=20_000):
     """What minimises the mean squared error + l1 Σ|w| + l2 Σw²: after each step along the gradient the soft threshold
     that stands for l1 Σ|w|, whose own gradient leads about zero and never onto it."""
     rate = 0.5 / (np.linalg.norm(data["x"], 2) ** 2 / len(data["x"]) + l2)
-    optimizer = optax.chain(optax.sgd(rate), dl.penalties.proximal_l1(rate * l1, 1.0))
+    optimizer = optax.chain(optax.sgd(rate), dl.penalties.proximal_l1(rate * l1, 1.0))  # traced, so one product
     loss_fn = dl.supervised(LINE, LOSS, penalty=lambda params: l2 * dl.penalties.l2(1.0)(params))
     step, start = dl.make_step(loss_fn, optimizer), dl.train.create_state(LINE, optimizer, data["x"])
     return jax.lax.fori_loop(0, steps, lambda _, state: step(state, data)[0], start).params["kernel"][:, 0]
@@ -82,7 +81,8 @@ def ways(tries):
 def parts(dataset, seed):
     """Training, validation and test part, standardised by the first one; the target's deviation; the features."""
     table = getattr(dl.data, dataset)()
-    rest, test = dl.data.split(table.data | {"y": table.data["y"][:, None]}, 0.2, seed=seed, stratify=False)
+    rows = np.unique(np.column_stack([table.data["x"], table.data["y"]]), axis=0)  # no row in two parts
+    rest, test = dl.data.split({"x": rows[:, :-1], "y": rows[:, -1:]}, 0.2, seed=seed, stratify=False)
     found = (*dl.data.split(rest, 0.25, seed=seed, stratify=False), test)
     x, y = (dl.data.standardize(*[part[name] for part in found]) for name in "xy")
     return [{"x": a, "y": b} for a, b in zip(x, y, strict=True)], found[0]["y"].std(), table.features

@@ -35,7 +35,7 @@ def main():
     parser.add_argument("--batch-size", type=int, default=64)
     args = course.parse(parser)
     epochs = args.epochs if args.epochs is not None else 30 if args.dataset == "digits" else 10
-    train, test = getattr(dl.data, args.dataset)()
+    train, test = course.images(args.dataset, args.seed)
     train, validation = dl.data.split(train, 0.1, seed=args.seed)
     model = dl.sequential(L.flatten(), ("mlp", dl.models.mlp(*args.hidden, 10, dropout=args.dropout)))
     print(dl.inspect.summary(model, train["x"][:1]))

@@ -69,7 +69,7 @@ def arguments():
 
 def main():
     args = arguments()
-    train, test = dl.data.digits(seed=args.seed) if args.dataset == "digits" else getattr(dl.data, args.dataset)()
+    train, test = course.images(args.dataset, args.seed)
     classes = dl.data.FASHION_CLASSES if args.dataset == "fashion_mnist" else None
     train, held_out = dl.data.split(train, args.validation, seed=args.seed) if args.validation else (train, None)
 

@@ -1,7 +1,7 @@
 """ResNet-20, a network of twenty layers that learns because each block adds to what came before: y = x + f(x).
 
-Without the sums so deep a network of so few images learns badly. Against overfitting: batch norm, weight decay, images
-that are shifted, mirrored and covered in part anew in each epoch, labels that are not quite sure. The rate of learning
+Without the sums much deeper networks learn worse. Against overfitting: batch norm, weight decay, images
+that are shifted, mirrored and covered in part anew in each epoch, labels that are not quite sure. The learning rate
 rises, then falls along a cosine. At the end each photograph and its mirror image are asked, and the answers averaged.
 
 python examples/07_resnet.py                             # 1,797 embedded digits of 8×8, no network
@@ -24,15 +24,15 @@ MIRRORS = {"digits": False, "cifar10_subset": True}  # a mirrored digit is no di
 def augmentation(dataset, mixup):
     """What changes the images of a batch inside of the program, by the step's key."""
     augment = dl.data.augment
-    if not MIRRORS[dataset]:
-        return augment.crop(1)
     mixed = [augment.mixup(10, mixup)] if mixup else []
+    if not MIRRORS[dataset]:
+        return augment.chain(augment.crop(1), *mixed)
     return augment.chain(augment.crop(4), augment.flip(), augment.cutout(8), *mixed)
 
 
 def one_cycle(args, steps):
     """Stochastic gradient descent with momentum; the rate rises for a fifth of the steps, then falls to nothing."""
-    rate = optax.warmup_cosine_decay_schedule(0.0, args.rate, steps // 5, steps)
+    rate = optax.warmup_cosine_decay_schedule(0.0, args.learning_rate, steps // 5, steps)
     kernels = functools.partial(jax.tree.map, lambda leaf: leaf.ndim > 1)  # norms and biases do not decay
     decay = optax.add_decayed_weights(args.weight_decay, mask=kernels)
     return optax.chain(decay, optax.sgd(rate, momentum=0.9, nesterov=True))
@@ -64,17 +64,19 @@ def main():
     parser.add_argument("--depth", type=int, default=20, help="6n + 2: 20, 32, 44 or 56")
     parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=0.1, help="the highest rate of learning")
+    parser.add_argument("--learning-rate", type=float, default=0.1, help="the highest")
     parser.add_argument("--weight-decay", type=float, default=1e-3)
     parser.add_argument("--mixup", type=float, default=0.0, help="alpha of mixed images and labels; 0: none")
     parser.add_argument("--validation", type=float, default=0.1, help="share of the training images held out; 0: none")
     args = course.parse(parser)
-    train, test = dl.data.digits(seed=args.seed) if args.dataset == "digits" else dl.data.cifar10_subset()
+    train, test = course.images(args.dataset, args.seed)
     classes = None if args.dataset == "digits" else dl.data.CIFAR10_CLASSES
     images, held_out = test["x"], None
-    train["x"], test["x"] = dl.data.standardize(train["x"], test["x"])
     if args.validation:
         train, held_out = dl.data.split(train, args.validation, seed=args.seed)
+        train["x"], held_out["x"], test["x"] = dl.data.standardize(train["x"], held_out["x"], test["x"])
+    else:
+        train["x"], test["x"] = dl.data.standardize(train["x"], test["x"])
 
     model = dl.models.resnet_cifar(args.depth)
     print(f"{args.dataset}: {len(train['y']):,} training and {len(test['y']):,} test images on {jax.devices()[0]}")

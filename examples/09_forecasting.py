@@ -29,7 +29,7 @@ NAIVE = ("persistence", "seasonal naive")
 
 
 def last(x):
-    return x[:, -1]  # (batch, time, features) -> (batch, features), where a causal convolution has seen all before
+    return x[:, -1]  # (batch, time, features) -> (batch, features), which has seen the 15 steps up to there
 
 
 def networks(hidden):

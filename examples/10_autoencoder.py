@@ -78,12 +78,12 @@ def main():
     parser.add_argument("--noise", type=float, default=0.4, help="its standard deviation, where black to white is 1")
     parser.add_argument("--sparsity", type=float, default=1e-4, help="strength of the sparse code's penalty")
     args = course.parse(parser)
-    train, test = dl.data.digits(seed=args.seed) if args.dataset == "digits" else dl.data.mnist()
+    train, test = course.images(args.dataset, args.seed)
     train, held_out = dl.data.split(train, 0.1, seed=args.seed)
     code, epochs, hidden, batch_size = DEFAULTS[args.dataset]
-    args.code, epochs, clean = args.code or code, args.epochs or epochs, test["x"]
+    args.code, clean = args.code if args.code is not None else code, test["x"]
+    epochs = args.epochs if args.epochs is not None else epochs
     noisy = clean + np.random.default_rng(args.seed).normal(0, args.noise, clean.shape).astype(np.float32)
-
     flat = train["x"].reshape(len(train["x"]), -1)
     fitted = PCA(args.code, random_state=args.seed).fit(flat)
     pca = lambda x: fitted.inverse_transform(fitted.transform(x.reshape(len(x), -1))).reshape(x.shape)  # noqa: E731

@@ -83,10 +83,11 @@ def main():
     parser.add_argument("--latents", type=int, nargs="+", default=[20, 2], help="a model for each; default: 20 2")
     parser.add_argument("--epochs", type=int, help="default: 200 of digits, 25 of mnist")
     args = course.parse(parser)
-    train, test = dl.data.digits(seed=args.seed) if args.dataset == "digits" else dl.data.mnist()
+    train, test = course.images(args.dataset, args.seed)
     train, held_out = dl.data.split(train, 0.1, seed=args.seed)
     epochs, hidden, batch_size = DEFAULTS[args.dataset]
-    epochs, shape, results = args.epochs or epochs, train["x"].shape[1:], []
+    epochs = epochs if args.epochs is None else args.epochs
+    shape, results = train["x"].shape[1:], []
     optimizer = optax.adam(optax.cosine_decay_schedule(1e-3, epochs * -(-len(train["x"]) // batch_size)))
     settings = {"epochs": epochs, "batch_size": batch_size, "seed": args.seed}
     chosen = [np.flatnonzero(test["y"] == label)[0] for label in range(10)]

@@ -29,7 +29,7 @@ def networks(kind, shape):
     if kind == "dense":
         generator = M.dense_generator(shape=shape, hidden=(256, 512), norm=L.batch_norm)
         return generator, M.dense_discriminator(hidden=(512, 256), dropout=0.3)
-    norm = None if kind == "wgan" else L.batch_norm  # the slope is that of each image alone
+    norm = None if kind == "wgan" else L.batch_norm  # it would mix images, and the slope is to be that of each alone
     return M.dcgan_generator(shape=shape, filters=(64, 32)), M.dcgan_discriminator(filters=(32, 64), norm=norm)
 
 
@@ -85,7 +85,7 @@ def main():
     parser.add_argument("--model", choices=list(KINDS), default="dcgan")
     parser.add_argument("--epochs", type=int, help="default: 200 of digits, 10 of the others")
     args = course.parse(parser)
-    train, test = dl.data.digits(seed=args.seed) if args.dataset == "digits" else getattr(dl.data, args.dataset)()
+    train, test = course.images(args.dataset, args.seed)
     epochs, judge_epochs = (200, 30) if args.dataset == "digits" else (10, 4)
     (name, options), images = KINDS[args.model], train["x"]
     nets = dict(zip(("generator", "discriminator"), networks(args.model, images.shape[1:]), strict=True))
@@ -93,24 +93,24 @@ def main():
     for seed, (role, x) in enumerate({"generator": noise[:1], "discriminator": images[:1]}.items(), 2 * args.seed):
         print(f"{name}, {role}:", dl.inspect.summary(nets[role], x), sep="\n")
         s[role] = dl.train.create_state(nets[role], options["optimizer"], x, seed=seed)
-    settings = {"batch_size": 64 * options.get("rounds", 1), "remainder": "drop", "seed": args.seed}
-    settings |= {"epochs": args.epochs or epochs, "callbacks": [dl.inspect.live_plot(args.out / "curves.png")]}
-    s, history = dl.run(gan_step(**nets, **options), s, {"x": images}, **settings)
-
+    epochs, size = epochs if args.epochs is None else args.epochs, 64 * options.get("rounds", 1)
+    settings = {"epochs": epochs, "batch_size": size, "remainder": "drop", "seed": args.seed}
+    plot = dl.inspect.live_plot(args.out / "curves.png")
+    s, history = dl.run(gan_step(**nets, **options), s, {"x": images}, callbacks=[plot], **settings)
     judge = trained_judge(train, test, judge_epochs)
     made = dl.predict(nets["generator"], s["generator"], noise) / 2 + 0.5
     (features, chances), (real_features, real_chances) = judge(made), judge(test["x"])
     shares = np.bincount(classes := chances.argmax(-1), minlength=10) / len(made)
     print("classes of the samples:", *(f"{label}: {share:.1%}" for label, share in enumerate(shares)))
-    print(f"mean confidence on test images: {real_chances.max(-1).mean():.1%}")
     chosen = np.argsort(classes, kind="stable")[:: len(made) // 100][:100]
     axes = course.figure(6.6, 7).subplots()
     course.sheet(axes, made[chosen].reshape(10, 10, *images.shape[1:]))
     axes.set_title(f"{name}, {args.dataset}: one in {len(made) // 100} samples, by the class that the judge sees")
     axes.figure.savefig(args.out / "samples.png", dpi=100)
-
     row, seconds = (name, args.dataset, course.count(s["generator"].params)), sum(history["seconds"])
-    far = dl.metrics.frechet_distance(features, real_features)
+    others = features, judge(train["x"][: len(made)])[0]
+    far, least = (dl.metrics.frechet_distance(other, real_features) for other in others)
+    print(f"real images: confidence {real_chances.max(-1).mean():.1%}, Fréchet distance of others {least:.3g}")
     figures = {"mean confidence": 100 * chances.max(-1).mean(), "rarest class": 100 * shares.min()}
     results = [course.Result(*row, figure, value, "%", seconds) for figure, value in figures.items()]
     course.report(args.out, [*results, course.Result(*row, "Fréchet distance", far, "", seconds)])

@@ -2,7 +2,7 @@
 
 They learn p(next | all before) by cross entropy alone, and then write: draw a character, read it, draw the next. The
 temperature sharpens or flattens what is drawn from; top-k and top-p leave the unlikely out. The GPT keeps the keys and
-values of what it has read, the LSTM its state, so that a further character costs one step and not the whole text again.
+values of what it has read (the last half anew once its places are full), the LSTM its state: one step a character.
 
 python examples/13_language_model.py                              # the sources of Python's standard library
 python examples/13_language_model.py --dataset tiny_shakespeare   # in the size that nanoGPT has for a CPU
@@ -43,8 +43,7 @@ def crops(ids, steps, seed):
 
 def train_model(model, ids, cut, args):
     """As nanoGPT does: a warm-up, a cosine down to a tenth, AdamW. The validation part is measured whole."""
-    parts = min(8, -(-args.steps // 250))  # measured after each
-    steps = -(-args.steps // parts)
+    steps = -(-args.steps // (parts := min(8, -(-args.steps // 250))))  # measured after each part
     decayed = lambda params: jax.tree.map_with_path(lambda path, _: path[-1].key not in ("bias", "scale"), params)  # noqa: E731
     rate = optax.warmup_cosine_decay_schedule(0.0, args.rate, args.steps // 20, args.steps, args.rate / 10)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, b2=0.99, weight_decay=0.1, mask=decayed))
@@ -54,12 +53,13 @@ def train_model(model, ids, cut, args):
     return dl.fit(model, data, loss=dl.losses.cross_entropy, optimizer=optimizer, validation=validation, **settings)
 
 
-def write(model, trained, prompt, count, how):
+def write(name, model, trained, prompt, count, how):
     """``count`` ids after the prompt. The GPT's places end at ``LENGTH``: then it reads the last half again."""
-    text, half, key = prompt, LENGTH // 2, jax.random.key(0)
+    read, steps = (LENGTH // 2, LENGTH // 2) if name == "gpt" else (len(prompt), count)
+    text, key = prompt, jax.random.key(0)
     while len(text) < len(prompt) + count:
         key, now = jax.random.split(key)
-        text = np.append(text, dl.generate(model, trained, text[None, -half:], half, key=now, **how)[0])
+        text = np.append(text, dl.generate(model, trained, text[None, -read:], steps, key=now, **how)[0])
     return text[: len(prompt) + count]
 
 
@@ -91,7 +91,7 @@ def main():
     parser = course.parser(__doc__, "13_language_model", ["python_sources", "tiny_shakespeare"])
     parser.add_argument("--model", choices=[*NAMES, "both"], default="both")
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--rate", type=float, default=3e-3, help="the highest rate of learning; nanoGPT has 1e-3")
+    parser.add_argument("--learning-rate", type=float, dest="rate", default=3e-3, help="the highest; nanoGPT has 1e-3")
     parser.add_argument("--characters", type=int, help="how many of the text, default: all")
     args = course.parse(parser)
     text = getattr(dl.data, args.dataset)()[: args.characters]
@@ -110,7 +110,7 @@ def main():
         logits = np.asarray(model.apply(trained.params, trained.state, begin[None], train=False)[0][0])
         draw_next(args.out / f"next_{name}.png", NAMES[name], logits, [show(token) for token in begin], show)
         for option, value in WAYS:
-            written = tokenizer.decode(write(model, trained, begin, 500, {option: value}))
+            written = tokenizer.decode(write(name, model, trained, begin, 500, {option: value}))
             samples.append(f"{'=' * 20} {NAMES[name]}, {option} {value}\n{written}\n")
     (args.out / "samples.txt").write_text("\n".join(samples), encoding="utf-8")
     course.report(args.out, results)

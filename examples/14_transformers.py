@@ -22,23 +22,23 @@ EPOCHS = {"digits": 60, "mnist": 20, "trec": 15}
 
 def images(args):
     """Train and test part, and a vision transformer: patches of 4×4 pixels, 2×2 of the small digits."""
-    train, test = dl.data.mnist() if args.dataset == "mnist" else dl.data.digits(seed=args.seed)
-    patch = 4 if args.dataset == "mnist" else 2
-    return train, test, dl.models.vit(10, patch=patch, features=64, layers=4, heads=HEADS, dropout=0.1), None
+    train, test = course.images(args.dataset, args.seed)
+    sizes = {"patch": 4 if args.dataset == "mnist" else 2, "features": 64, "layers": 4, "heads": HEADS}
+    return train, test, dl.models.vit(10, **sizes, dropout=0.1 if args.dropout is None else args.dropout), None
 
 
 def questions(args):
     """Train and test part as tokens, an encoder, and the words of some test questions."""
     train, test = dl.data.trec()
-    kept = np.flatnonzero(~np.isin(train["x"], test["x"]))  # ten of the test questions are among the training ones
-    train = {"x": [train["x"][row] for row in kept], "y": train["y"][kept]}
+    train = course.unseen(train, test)  # ten of the test questions are among the training ones
     words = dl.data.train_tokenizer(train["x"], vocabulary=8000)
     words.add_special_tokens(["[CLS]"])
     first = words.token_to_id("[CLS]")
     words.post_processor = processors.TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", first)])
     shown = [encoded.tokens[1:] for encoded in words.encode_batch(test["x"][:12])]
     train, test = ({"x": dl.data.encode(words, part["x"], length=40), "y": part["y"]} for part in (train, test))
-    sizes = {"features": 64, "layers": 2, "heads": HEADS, "length": 40, "dropout": args.dropout}
+    dropout = 0.3 if args.dropout is None else args.dropout
+    sizes = {"features": 64, "layers": 2, "heads": HEADS, "length": 40, "dropout": dropout}
     return train, test, dl.models.bert_classifier(first + 1, len(dl.data.TREC_CLASSES), **sizes), shown
 
 
@@ -73,22 +73,23 @@ def draw_attention(path, model, trained, tokens, shown, said):
             box = {"facecolor": "#d95f02", "alpha": float(share / looks.max()), "linewidth": 0, "pad": 2}
             axes.text(across, row, word, family="monospace", va="center", fontsize=9, bbox=box)
             across += len(word) + 1
-    axes.set(xlim=(-15, 70), ylim=(len(shown) - 0.4, -0.6), title="what is asked for, and the words that are looked at")
+    axes.set(
+        xlim=(-15, 70), ylim=(len(shown) - 0.4, -0.6), title="what each was taken to ask for, and the words looked at"
+    )
     axes.axis("off")
     figure.savefig(path, dpi=120)
 
 
 def main():
     parser = course.parser(__doc__, "14_transformers", list(EPOCHS))
-    parser.add_argument("--epochs", type=int, help=f"default: {EPOCHS}")
+    parser.add_argument("--epochs", type=int, help="default: 60 for digits, 20 for mnist, 15 for trec")
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--dropout", type=float, default=0.3, help="of the encoder")
+    parser.add_argument("--dropout", type=float, help="default: 0.1 for images, 0.3 for trec")
     args = course.parse(parser)
     whole, test, model, shown = questions(args) if args.dataset == "trec" else images(args)
     train, validation = dl.data.split(whole, 0.1, seed=args.seed)
     print(dl.inspect.summary(model, jax.tree.map(lambda leaf: leaf[:1], train["x"])))
-
-    epochs = args.epochs or EPOCHS[args.dataset]
+    epochs = EPOCHS[args.dataset] if args.epochs is None else args.epochs
     steps = epochs * -(-len(train["y"]) // args.batch_size)
     rate = optax.warmup_cosine_decay_schedule(0.0, 1e-3, steps // 10, steps)
     trained, history = dl.fit(
@@ -102,7 +103,6 @@ def main():
         metrics={"accuracy": dl.metrics.accuracy},
         seed=args.seed,
     )
-
     predicted = dl.predict(model, trained, test["x"]).argmax(-1)
     dl.inspect.plot_history(history, args.out / "learning_curves.png")
     if shown:

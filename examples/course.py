@@ -19,6 +19,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+import jaxdl as dl
+
 
 @dataclasses.dataclass(frozen=True)
 class Result:
@@ -67,11 +69,25 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -
     return args
 
 
+def images(name: str, seed: int) -> tuple[Any, Any]:
+    """Training and test part of ``dl.data.digits``, split by the seed, ``mnist``, ``fashion_mnist`` or
+    ``cifar10_subset``."""
+    return dl.data.digits(seed=seed) if name == "digits" else getattr(dl.data, name)()
+
+
+def unseen(part: dict[str, Any], test: dict[str, Any]) -> dict[str, Any]:
+    """The examples of ``part`` whose text is not in ``test``, each text once."""
+    others = set(test["x"])
+    first = {text: row for row, text in reversed([*enumerate(part["x"])]) if text not in others}
+    rows = sorted(first.values())
+    return {"x": [part["x"][row] for row in rows], "y": part["y"][rows]}
+
+
 def report(out: Path, results: Sequence[Result]) -> None:
     """Write ``result.json``, say which files are in the folder, and print a line for each result."""
     rows = [dataclasses.asdict(result) | {"value": float(result.value)} for result in results]
     (out / "result.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"wrote {', '.join(sorted(path.name for path in out.iterdir()))} to {out}/")
+    print(f"{out}/ holds {', '.join(sorted(path.name for path in out.iterdir()))}")
     for result in results:
         print(result)
 

@@ -61,9 +61,11 @@ def main() -> None:
         print(f"    {said(outcome)}", flush=True)
     text = table(outcomes, args.full)
     print(f"\n{text}")
-    if args.full and not args.only:
-        (HERE / "RESULTS.md").write_text(head() + text + "\n", encoding="utf-8")
     failed = [job.command for job, outcome in outcomes.items() if "error" in outcome]
+    if args.full and not args.only and not args.seeds and all("rows" in outcome for outcome in outcomes.values()):
+        (HERE / "RESULTS.md").write_text(head() + text + "\n", encoding="utf-8")
+    elif args.full:
+        print("RESULTS.md is as it was: it takes all runs, with all their seeds")
     if failed:
         raise SystemExit("failed: " + "; ".join(failed))
 
@@ -154,10 +156,9 @@ def said(outcome: dict[str, Any]) -> str:
 
 def shown(values: list[float], unit: str) -> str:
     """The figure, or the mean of several seeds with the least and the greatest."""
-    places = 2 if unit == "%" else max(0, 4 - len(str(int(abs(values[0])))))
-    mean = f"{statistics.mean(values):.{places}f}"
-    spread = f" ({min(values):.{places}f} to {max(values):.{places}f})" if len(values) > 1 else ""
-    return f"{mean}{spread} {unit}".rstrip()
+    form = ".2f" if unit == "%" else ".4g"
+    spread = f" ({min(values):{form}} to {max(values):{form}})" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{form}}{spread} {unit}".rstrip()
 
 
 def table(outcomes: dict[Job, Any], with_goals: bool) -> str:
