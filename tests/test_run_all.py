@@ -46,7 +46,11 @@ def house(tmp_path):
 def start(folder, *words):
     command = [sys.executable, "run_all.py", *words, "--out", "runs"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen(command, cwd=folder, text=True, start_new_session=True, **pipes)
+
+    def hears():  # what is started in the background of a shell ignores SIGINT, and hands that on
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    return subprocess.Popen(command, cwd=folder, text=True, start_new_session=True, preexec_fn=hears, **pipes)
 
 
 def run(folder, *words, code=0):
@@ -110,7 +114,7 @@ def test_unknown_scripts_and_seeds_are_refused(house):
 
 def test_an_interrupt_says_how_to_go_on(house):
     folder, make = house
-    make(slow=('pathlib.Path("begun").touch(); time.sleep(600)', "()"))
+    make(slow=('pathlib.Path("begun").touch(); time.sleep(60)', "()"))
     process = start(folder, "--quick")
     while not (folder / "begun").exists():
         assert process.poll() is None
