@@ -43,14 +43,18 @@ def house(tmp_path):
     return tmp_path, make
 
 
+# What is started in the background of a shell ignores SIGINT and hands that on; forking to mend it, JAX warns of.
+HEARS = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
 def start(folder, *words):
-    command = [sys.executable, "run_all.py", *words, "--out", "runs"]
+    command = [sys.executable, "-c", HEARS, "run_all.py", *words, "--out", "runs"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-
-    def hears():  # what is started in the background of a shell ignores SIGINT, and hands that on
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    return subprocess.Popen(command, cwd=folder, text=True, start_new_session=True, preexec_fn=hears, **pipes)
+    return subprocess.Popen(command, cwd=folder, text=True, start_new_session=True, **pipes)
 
 
 def run(folder, *words, code=0):
