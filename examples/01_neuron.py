@@ -101,7 +101,7 @@ def main():
     draw_decision(args.out / "decision.png", data, args.classes, lines, trained.params)
     measured = {"accuracy": dl.metrics.binary_accuracy}
     found = dl.evaluate(MODEL, trained, data, loss=dl.losses.binary_cross_entropy, metrics=measured)
-    size, seconds = course.count(trained.params), sum(history["seconds"])
+    size, seconds = course.count(trained.params), course.seconds(history)
     row = ("neuron", f"iris {'/'.join(args.classes)}", size, "train accuracy", 100 * found["accuracy"], "%", seconds)
     course.report(args.out, [course.Result(*row)])
 

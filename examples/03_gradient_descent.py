@@ -93,9 +93,9 @@ def main():
         for style, label, schedule in ((":", f"α = {rate:.2g}", rate), ("-", f"α from {rate:.2g} to 0", falling)):
             options = {"optimizer": optax.sgd(schedule), "batch_size": size, "seed": args.seed}
             trained, history = dl.fit(MODEL, data, loss=LOSS, epochs=args.epochs, validation=data, **options)
-            above = np.array(history["validation_loss"]) - least
+            seconds, above = course.seconds(history), np.array(history["validation_loss"]) - least
             sizes.plot(history["epoch"], above, style, color=colour, label=f"{name} ({size}), {label}")
-        found[f"{name}, falling α"] = squared_error(data, trained.params) - least, sum(history["seconds"])
+        found[f"{name}, falling α"] = squared_error(data, trained.params) - least, seconds
     for name, optimizer in optimizers(data, args.steps):
         begin = time.perf_counter()
         losses, params = jax.device_get(descend(data, optimizer, args.steps))

@@ -96,23 +96,23 @@ def main():
     (train, validation, test), deviation, features = parts(args.dataset, args.seed)
     results = draw_paths(args.out / "paths.png", args.dataset, train, features)
     print(dl.inspect.summary(net(), train["x"][:1]))
-    figure, table = course.figure(9, 4.4), [f"{'way':16}{'chosen':18}train error  test error  weights ~0  units on"]
-    axes = figure.subplots()
+    axes, table, sets = (figure := course.figure(9, 4.4)).subplots(), [], {"train error": train, "test error": test}
     common = {"optimizer": optax.adam(1e-3), "loss": LOSS, "epochs": args.epochs, "batch_size": 32, "seed": args.seed}
     for way, settings in ways(args.tries):
         tried = [(name, m, *dl.fit(m, train, validation=validation, **common, **more)) for name, m, more in settings]
+        seconds = sum(course.seconds(history) for *_, history in tried)
         chosen, model, trained, history = min(tried, key=lambda found: found[-1]["validation_loss"][-1])
         axes.plot(history["epoch"], deviation * np.sqrt(history["validation_loss"]), label=f"{way} {chosen}".strip())
-        errors = [deviation * dl.evaluate(model, trained, part, loss=LOSS)["loss"] ** 0.5 for part in (train, test)]
+        errors = {on: deviation * dl.evaluate(model, trained, sets[on], loss=LOSS)["loss"] ** 0.5 for on in sets}
         near = np.mean(np.abs(np.concatenate([np.ravel(layer["kernel"]) for layer in trained.params.values()])) < 1e-3)
         active = np.mean(train["x"] @ trained.params["dense"]["kernel"] + trained.params["dense"]["bias"] > 0)
-        table.append(f"{way:16}{chosen:18}{errors[0]:11.3f}{errors[1]:12.3f}{near:12.1%}{active:10.1%}")
-        row, end = (f"MLP, {way}", args.dataset, course.count(trained.params)), ("", sum(history["seconds"]))
-        results += [course.Result(*row, n, e, *end) for n, e in zip(("train error", "test error"), errors, strict=True)]
+        table.append("{:16}{:18}{:11.3f}{:12.3f}{:12.1%}{:10.1%}".format(way, chosen, *errors.values(), near, active))
+        row = f"MLP, {way}", args.dataset, course.count(trained.params)
+        results += [course.Result(*row, *error, "", seconds) for error in errors.items()]
     axes.set(title="The network on the validation part", xlabel="epoch", ylabel="root mean squared error")
     figure.legend(loc="outside right center", fontsize=8)
     figure.savefig(args.out / "network.png", dpi=100)
-    print("\n".join(table))
+    print(f"{'way':16}{'chosen':18}train error  test error  weights ~0  units on", *table, sep="\n")
     course.report(args.out, results)
 
 

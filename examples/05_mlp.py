@@ -52,6 +52,7 @@ def main():
         seed=args.seed,
         **measured,
     )
+    size, seconds = course.count(trained.params), course.seconds(history)
     logits = dl.predict(model, trained, test["x"])
     draw_weights(args.out / "weights.png", trained.params["mlp"]["dense"]["kernel"], train["x"].shape[1:3])
     dl.inspect.plot_history(history, args.out / "learning_curves.png")
@@ -59,7 +60,6 @@ def main():
     dl.inspect.plot_mistakes(test["x"], test["y"], logits, path=args.out / "mistakes.png")
 
     right = 100 * np.mean(np.argmax(logits, -1) == test["y"])
-    size, seconds = course.count(trained.params), sum(history["seconds"])
     course.report(args.out, [course.Result("MLP", args.dataset, size, "test accuracy", right, "%", seconds)])
 
 

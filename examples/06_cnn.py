@@ -91,9 +91,7 @@ def main():
         seed=args.seed,
         callbacks=[dl.inspect.live_plot(args.out / "learning_curves.png")],
     )
-    if not history:
-        raise SystemExit("stopped before the first steps were done: nothing to show")
-
+    size, seconds = course.count(trained.params), course.seconds(history)
     logits = dl.predict(model, trained, test["x"])
     predicted = np.argmax(logits, axis=-1)
     dl.interop.save_params(args.out / "params.safetensors", trained.params, metadata={"dataset": args.dataset})
@@ -101,7 +99,6 @@ def main():
     dl.inspect.plot_confusion(test["y"], predicted, classes, args.out / "confusion.png")
     dl.inspect.plot_mistakes(test["x"], test["y"], logits, classes, path=args.out / "mistakes.png")
     accuracy = 100 * np.mean(predicted == test["y"])
-    size, seconds = course.count(trained.params), sum(history["seconds"])
     row = (SYSTEMS[args.model], args.dataset, size, "test accuracy", accuracy, "%", seconds)
     course.report(args.out, [course.Result(*row)])
 

@@ -96,6 +96,7 @@ def main():
         callbacks=[dl.inspect.live_plot(args.out / "learning_curves.png")],
     )
 
+    seconds = course.seconds(history)
     logits = dl.predict(model, trained, test["x"])
     alone = 100 * np.mean(logits.argmax(-1) == test["y"])
     if MIRRORS[args.dataset]:
@@ -107,7 +108,6 @@ def main():
     draw_filters(args.out / "filters.png", trained.params, test["x"][1], images[1])
     accuracy = 100 * np.mean(predicted == test["y"])
     system = f"ResNet-{args.depth}"
-    seconds = sum(history["seconds"])
     course.report(
         args.out,
         [course.Result(system, args.dataset, course.count(trained.params), "test accuracy", accuracy, "%", seconds)],

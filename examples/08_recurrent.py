@@ -54,6 +54,7 @@ def sentences(args):
         model, data, loss=dl.losses.binary_cross_entropy, optimizer=optax.adam(1e-3), epochs=args.epochs, batch_size=2,
         metrics={"accuracy": dl.metrics.binary_accuracy}, seed=args.seed, callbacks=[ask],
     )  # fmt: skip
+    size, seconds = course.count(trained.params), course.seconds(history)
     asked = [*SENTENCES, "love", "I love this book"]
     logits = dl.predict(model, trained, dl.data.encode(tokenizer, asked, length=10))[:, 0]
     for sentence, answer in zip(asked, jax.nn.sigmoid(logits), strict=True):
@@ -64,7 +65,6 @@ def sentences(args):
     axes.legend(frameon=False)
     figure.savefig(args.out / "sentences.png", dpi=120)
     accuracy = 100 * np.mean((np.array(sure[-1]) > 0.5) == data["y"][:, 0])
-    size, seconds = course.count(trained.params), sum(history["seconds"])
     return [course.Result("the course's classifier", "two sentences", size, "train accuracy", accuracy, "%", seconds)]
 
 
@@ -93,7 +93,7 @@ def recall(args):
                 metrics={"accuracy": dl.metrics.accuracy}, seed=args.seed, callbacks=[learned], progress=False,
             )  # fmt: skip
             found[name].append(100 * np.mean(dl.predict(model, trained, test["x"]).argmax(-1) == test["y"]))
-            sizes[name], seconds[name] = course.count(trained.params), seconds[name] + sum(history["seconds"])
+            sizes[name], seconds[name] = course.count(trained.params), seconds[name] + course.seconds(history)
             print(f"{name}, gap {gap}: test accuracy {found[name][-1]:.1f} %", flush=True)
     axes = (figure := course.figure(7, 4)).subplots()
     for (name, accuracies), style in zip(found.items(), ("o-", "s-", "^--"), strict=True):

@@ -52,10 +52,14 @@ def linear_model(level):
 
 def draw(path, dataset, tested, curves):
     left, right = (figure := course.figure(11, 4.2)).subplots(1, 2, width_ratios=(3, 2))
-    bars = left.barh(list(tested), list(tested.values()), color=["#1f77b4"] * len(curves) + ["#d95f02", "#bbbbbb"])
-    left.bar_label(bars, fmt="%.1f", padding=3)
+    colours = [*(f"C{row}" for row in range(len(curves))), "black", "grey"]
+    left.scatter(list(tested.values()), list(tested), c=colours, s=60)
+    for row, value in enumerate(tested.values()):
+        left.annotate(f"{value:.1f}", (value, row), (8, 0), textcoords="offset points", va="center")
+    left.margins(x=0.15)
+    left.grid(axis="y", linewidth=0.5)
     left.invert_yaxis()
-    left.set(xlim=(min(tested.values()) - 5, 100), xlabel="test accuracy (%)", title=dataset)
+    left.set(xlabel="test accuracy (%)", title=dataset)
     for name, curve in curves.items():
         right.plot(np.arange(1, 1 + len(curve)), 100 * np.array(curve), label=name)
     right.set(xlabel="epoch", ylabel="validation accuracy (%)")
@@ -89,9 +93,9 @@ def main():
             validation=texts[1], metrics={"accuracy": dl.metrics.accuracy}, seed=args.seed,
             callbacks=[dl.early_stopping("validation_accuracy", mode="max", patience=5)],
         )  # fmt: skip
-        answers[name] = [jax.nn.softmax(dl.predict(model, trained, part["x"])) for part in texts[1:]]
+        costs[name] = course.count(trained.params), course.seconds(history)
         curves[name] = history["validation_accuracy"]
-        costs[name] = course.count(trained.params), sum(history["seconds"])
+        answers[name] = [jax.nn.softmax(dl.predict(model, trained, part["x"])) for part in texts[1:]]
     answers[TOGETHER] = [sum(parts) for parts in zip(*answers.values(), strict=True)]
     costs[TOGETHER] = [sum(column) for column in zip(*costs.values(), strict=True)]
     judged, tested = (

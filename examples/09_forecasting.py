@@ -106,7 +106,7 @@ def main():
         trained, history = fit(model, windows.part("train"), epochs=args.epochs, seed=args.seed)
         judged[name] = rmse(truth["validation"], windows.forecast(model, trained, "validation"))
         forecasts[name] = windows.forecast(model, trained, "test")
-        rows[name] = course.count(trained.params), sum(history["seconds"])
+        rows[name] = course.count(trained.params), course.seconds(history)
     errors, best = {name: rmse(truth["test"], found) for name, found in forecasts.items()}, min(judged, key=judged.get)
     draw(args.out / "forecasts.png", series, test, forecasts, errors, best)
     print("\nRMSE on the validation part:", ", ".join(f"{name} {value:.4g}" for name, value in judged.items()))

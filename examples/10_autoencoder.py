@@ -100,7 +100,7 @@ def main():
         print(f"{name}, a code of {args.code}:", dl.inspect.summary(model, clean[:1]), sep="\n")
         plot = dl.inspect.live_plot(args.out / f"curves_{name}.png")
         trained, history = dl.fit(model, train, callbacks=[plot], **settings)
-        curves[name], seconds = history["validation_loss"], sum(history["seconds"])
+        seconds, curves[name] = course.seconds(history), history["validation_loss"]
         seen, rival = (noisy, "PCA of noisy") if name == "denoising" else (clean, "PCA")
         found[name] = dl.predict(model, trained, seen)
         share = 100 * error(found[name]) / error(found[rival])

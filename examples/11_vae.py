@@ -102,7 +102,7 @@ def main():
         settings |= {"evaluate": measure(loss_fn, held_out["x"], samples=1), "callbacks": [best, plot]}
         trained, history = dl.run(dl.make_step(loss_fn, optimizer), state, {"x": train["x"]}, **settings)
 
-        name, size, seconds = f"VAE, {latents} latents", course.count(trained.params), sum(history["seconds"])
+        name, size, seconds = f"VAE, {latents} latents", course.count(trained.params), course.seconds(history)
         for figure, value in measure(loss_fn, test["x"], samples=5)(trained).items():
             figure = "test ELBO" if figure == "elbo" else f"test {figure.replace('_', ' ')}"
             results.append(course.Result(name, args.dataset, size, figure, value, "nats", seconds))

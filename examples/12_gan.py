@@ -107,7 +107,7 @@ def main():
     course.sheet(axes, made[chosen].reshape(10, 10, *images.shape[1:]))
     axes.set_title(f"{name}, {args.dataset}: one in {len(made) // 100} samples, by the class that the judge sees")
     axes.figure.savefig(args.out / "samples.png", dpi=100)
-    row, seconds = (name, args.dataset, course.count(s["generator"].params)), sum(history["seconds"])
+    row, seconds = (name, args.dataset, course.count(s["generator"].params)), course.seconds(history)
     others = features, judge(train["x"][: len(made)])[0]
     far, least = (dl.metrics.frechet_distance(other, real_features) for other in others)
     print(f"real images: confidence {real_chances.max(-1).mean():.1%}, Fréchet distance of others {least:.3g}")

@@ -19,7 +19,6 @@ from jaxdl import functional as F
 from jaxdl import layers as L
 
 LENGTH, BATCH = 64, 12
-NAMES = {"gpt": "GPT", "lstm": "LSTM"}
 WAYS = [("temperature", 0), ("temperature", 0.5), ("temperature", 1), ("temperature", 2), ("top_k", 5), ("top_p", 0.9)]
 
 
@@ -89,29 +88,30 @@ def draw_next(path, name, logits, text, show):
 
 def main():
     parser = course.parser(__doc__, "13_language_model", ["python_sources", "tiny_shakespeare"])
-    parser.add_argument("--model", choices=[*NAMES, "both"], default="both")
+    parser.add_argument("--model", choices=["gpt", "lstm", "both"], default="both")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--learning-rate", type=float, dest="rate", default=3e-3, help="the highest; nanoGPT has 1e-3")
     parser.add_argument("--characters", type=int, help="how many of the text, default: all")
     args = course.parse(parser)
-    text = getattr(dl.data, args.dataset)()[: args.characters]
+    if len(text := getattr(dl.data, args.dataset)()[: args.characters]) < 1000:
+        parser.error(f"--characters must be 1,000 or more, got {args.characters}")
     cut = int(0.9 * len(text))
     tokenizer = dl.data.train_tokenizer([text[:cut]], 256, level="character", lowercase=False)
     ids = np.array(tokenizer.encode(text).ids)
     show = lambda token: {"\n": "↵", " ": "␣"}.get(found := tokenizer.decode([token]), found)  # noqa: E731
     results, samples, begin = [], [], ids[cut : cut + 48]
-    for name in [args.model] if args.model in NAMES else NAMES:
+    for name in ["gpt", "lstm"] if args.model == "both" else [args.model]:
         model = model_of(name, tokenizer.get_vocab_size())
         print(dl.inspect.summary(model, ids[None, :LENGTH]))
         trained, history = train_model(model, ids, cut, args)
-        size, loss, seconds = course.count(trained.params), history["validation_loss"][-1], sum(history["seconds"])
-        results.append(course.Result(NAMES[name], args.dataset, size, "validation loss", loss, "nats", seconds))
+        size, seconds, loss = course.count(trained.params), course.seconds(history), history["validation_loss"][-1]
+        results.append(course.Result(name.upper(), args.dataset, size, "validation loss", loss, "nats", seconds))
         dl.inspect.plot_history(history, args.out / f"learning_curves_{name}.png")
         logits = np.asarray(model.apply(trained.params, trained.state, begin[None], train=False)[0][0])
-        draw_next(args.out / f"next_{name}.png", NAMES[name], logits, [show(token) for token in begin], show)
+        draw_next(args.out / f"next_{name}.png", name.upper(), logits, [show(token) for token in begin], show)
         for option, value in WAYS:
             written = tokenizer.decode(write(name, model, trained, begin, 500, {option: value}))
-            samples.append(f"{'=' * 20} {NAMES[name]}, {option} {value}\n{written}\n")
+            samples.append(f"{'=' * 20} {name.upper()}, {option} {value}\n{written}\n")
     (args.out / "samples.txt").write_text("\n".join(samples), encoding="utf-8")
     course.report(args.out, results)
 

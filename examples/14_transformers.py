@@ -103,7 +103,7 @@ def main():
         metrics={"accuracy": dl.metrics.accuracy},
         seed=args.seed,
     )
-    predicted = dl.predict(model, trained, test["x"]).argmax(-1)
+    seconds, predicted = course.seconds(history), dl.predict(model, trained, test["x"]).argmax(-1)
     dl.inspect.plot_history(history, args.out / "learning_curves.png")
     if shown:
         some = jax.tree.map(lambda leaf: leaf[: len(shown)], test["x"])
@@ -112,7 +112,7 @@ def main():
     else:
         draw_places(args.out / "places.png", np.asarray(trained.params["positions"]["embedding"]))
     row = ["encoder transformer" if shown else "vision transformer", args.dataset, course.count(trained.params)]
-    row += ["test accuracy", 100 * np.mean(predicted == test["y"]), "%", sum(history["seconds"])]
+    row += ["test accuracy", 100 * np.mean(predicted == test["y"]), "%", seconds]
     course.report(args.out, [course.Result(*row)])
 
 

@@ -80,6 +80,8 @@ def main():
     parser.add_argument("--pairs", type=int, default=40_960, help="to train on; 3,024 more are held out")
     parser.add_argument("--epochs", type=int, default=15)
     args = course.parse(parser)
+    if args.pairs > (most := NUMBERS * (NUMBERS + 1) // 2 - 3024):
+        parser.error(f"--pairs: beside those held out there are {most:,} pairs of numbers below {NUMBERS:,}")
     pairs = draw_pairs(args.pairs + 3024, args.seed)
     parts = np.split(pairs, [args.pairs, args.pairs + 1024])
     train, validation, test = (examples(*sums(part, args.order)) for part in parts)
@@ -99,6 +101,7 @@ def main():
         metrics={"accuracy": dl.metrics.accuracy},
         seed=args.seed,
     )
+    size, seconds, figure = course.count(trained.params), course.seconds(history), "exact match on unseen pairs"
     dl.inspect.plot_history(history, args.out / "learning_curves.png")
 
     (asked, answers), (_, source) = sums(parts[2], args.order), test["x"]
@@ -110,7 +113,6 @@ def main():
     weights = attention(model, trained, (read, jax.tree.map(lambda leaf: leaf[:5], source)))
     draw_attention(args.out / "attention.png", weights, asked[:5], written[:5])
     system, data = f"seq2seq with attention, {args.order} digit first", "addition of numbers below 1,000"
-    size, seconds, figure = course.count(trained.params), sum(history["seconds"]), "exact match on unseen pairs"
     course.report(args.out, [course.Result(system, data, size, figure, 100 * right.mean(), "%", seconds)])
 
 

@@ -66,10 +66,10 @@ def learn(axes, task, args):
     print(f"\n{axes}-D, {name}: {question}\n{dl.inspect.summary(model, train['x'][:1])}")
     asked = {"loss": loss, "metrics": {"accuracy": dl.metrics.accuracy} if classes else {}, "batch_size": 32}
     trained, history = dl.fit(model, train, optimizer=optax.adam(2e-3), epochs=args.epochs, seed=args.seed, **asked)
+    row, seconds = (f"{axes}-D CNN", name, course.count(trained.params)), course.seconds(history)
     end = dl.evaluate(model, trained, test, **asked)
     fall = ("training loss, last over first", history["loss"][-1] / history["loss"][0], "")
     score = ("test accuracy", 100 * end["accuracy"], "%") if classes else ("test RMSE", 100 * end["loss"] ** 0.5, "")
-    row, seconds = (f"{axes}-D CNN", name, course.count(trained.params)), sum(history["seconds"])
     return [course.Result(*row, *figure, seconds) for figure in (score, fall)], trained.params, history["loss"]
 
 

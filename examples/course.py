@@ -58,8 +58,13 @@ def parser(doc: str | None, name: str, datasets: Sequence[str] = ()) -> argparse
 
 
 def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options of the command line, once ``--out`` is a folder that can be written."""
+    """The options of the command line, once ``--out`` is a folder that can be written. What is counted, anything whole
+    but the seed, is 1 or more."""
     args = parser.parse_args(words)
+    for name, value in vars(args).items():
+        values = value if isinstance(value, list) else [value]
+        if name != "seed" and any(type(number) is int and number < 1 for number in values):
+            parser.error(f"--{name.replace('_', '-')} must be 1 or more, got {', '.join(map(str, values))}")
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / ".writable").touch()
@@ -90,6 +95,14 @@ def report(out: Path, results: Sequence[Result]) -> None:
     print(f"{out}/ holds {', '.join(sorted(path.name for path in out.iterdir()))}")
     for result in results:
         print(result)
+
+
+def seconds(history: dict[str, list[Any]]) -> float:
+    """How long the training took. Where Ctrl-C came before its first steps were done, there is nothing to show: the
+    script ends."""
+    if not history:
+        raise SystemExit("stopped before the first steps were done: nothing to show")
+    return sum(history["seconds"])
 
 
 def count(params: Any) -> int:

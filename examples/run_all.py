@@ -185,7 +185,7 @@ def table(outcomes: dict[Job, Any], with_goals: bool) -> str:
 
 
 def meant(goal: Goal, row: dict[str, Any]) -> bool:
-    same = goal.data == row["data"] and goal.figure == row["figure"]
+    same = goal.figure == row["figure"] and fnmatch.fnmatch(row["data"], goal.data)
     return same and fnmatch.fnmatch(row["system"], goal.system)
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Goal(NamedTuple):
-    """A target: the figure of the systems that fit the glob, on that data."""
+    """A target: that figure of the systems and the data that fit the globs."""
 
     data: str
     figure: str
@@ -158,9 +158,6 @@ RUNS: tuple[Run, ...] = (
         "",
         "--epochs 2",
         1.5,
-        tuple(
-            Goal(data, "training loss, last over first", "≤", 0.5)
-            for data in ("sunspots", "digits", "moving digits", "turning digits")
-        ),
+        (Goal("*", "training loss, last over first", "≤", 0.5),),
     ),
 )

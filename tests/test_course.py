@@ -30,6 +30,13 @@ def course(script, folder, *words, pictures=()):
     return text, rows
 
 
+@pytest.fixture
+def script(monkeypatch):
+    """A script of the course as a module."""
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    return importlib.import_module
+
+
 def test_scripts_are_short_and_say_what_one_will_see():
     for path in (ROOT / "examples").glob("[0-9][0-9]_*.py"):
         text = path.read_text(encoding="utf-8")
@@ -85,6 +92,35 @@ def test_scripts_refuse_an_unwritable_folder(tmp_path):
     assert "cannot write there (Not a directory)" in run("01_neuron.py", "--out", tmp_path / "file" / "out", code=2)
 
 
+@pytest.mark.parametrize(
+    ("name", "words", "error"),
+    [
+        ("05_mlp", "--hidden 8 0", "--hidden must be 1 or more, got 8, 0"),
+        ("13_language_model", "--steps 0", "--steps must be 1 or more, got 0"),
+        ("13_language_model", "--characters 500", "--characters must be 1,000 or more, got 500"),
+        (
+            "15_seq2seq",
+            "--pairs 500000",
+            "--pairs: beside those held out there are 497,476 pairs of numbers below 1,000",
+        ),
+    ],
+)
+def test_scripts_refuse_numbers_that_cannot_be(tmp_path, script, monkeypatch, capsys, name, words, error):
+    monkeypatch.setattr("sys.argv", [f"{name}.py", "--out", str(tmp_path), *words.split()])
+    with pytest.raises(SystemExit, match="2"):
+        script(name).main()
+    assert error in capsys.readouterr().err
+
+
+def test_a_script_that_was_stopped_before_its_first_steps_ends_with_a_word(script):
+    seconds = script("05_mlp").course.seconds
+    assert seconds({"seconds": [1.0, 2.5]}) == 3.5
+    with pytest.raises(SystemExit, match="stopped before the first steps were done: nothing to show"):
+        seconds({})
+    for path in (ROOT / "examples").glob("[0-9][0-9]_*.py"):
+        assert 'history["seconds"]' not in path.read_text(encoding="utf-8"), path.name
+
+
 @pytest.mark.slow
 def test_16_convolutions_are_sums_in_any_number_of_axes(tmp_path):
     text, rows = course("16_convolutions.py", tmp_path, "--epochs", 6, pictures=["convolutions.png"])
@@ -104,13 +140,6 @@ def test_08_the_courses_text_classifier(tmp_path):
     assert "'I love this film' -> [" in text
     assert (rows[0]["parameters"], rows[0]["value"]) == (34113, 100)
     assert "--gaps must be 1 or more, got 0" in run("08_recurrent.py", "--out", tmp_path, "--gaps", 0, code=2)
-
-
-@pytest.fixture
-def script(monkeypatch):
-    """A script of the course as a module."""
-    monkeypatch.syspath_prepend(ROOT / "examples")
-    return importlib.import_module
 
 
 def test_13_crops_go_on_from_any_step(script):
