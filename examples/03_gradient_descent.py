@@ -64,13 +64,13 @@ def draw_valley(axes, data, features, steps):
     pair = list(np.unravel_index(alike.argmax(), alike.shape))
     data = data | {"x": data["x"][:, pair]}
     best = normal_equations(data)
-    across, up = np.meshgrid(*[np.linspace(-1.6, 1.6, 100) * np.abs(best["kernel"]).max()] * 2)
+    for (name, optimizer), width in zip(optimizers(data, steps), (5, 1, 2, 2), strict=True):
+        axes.plot(*descend(data, optimizer, steps)[1]["kernel"][..., 0].T, linewidth=width, label=name.split(",")[0])
+    axes.plot(*best["kernel"], "k*", markersize=11, label="normal equations")
+    across, up = np.meshgrid(*[np.linspace(*ends, 100) for ends in (axes.get_xlim(), axes.get_ylim())])
     loss = np.mean((data["x"] @ [across.ravel(), up.ravel()] + best["bias"] - data["y"]) ** 2, axis=0)
     levels = squared_error(data, best) + np.geomspace(1e-4, 10, 16)
     axes.contour(across, up, loss.reshape(across.shape), levels, colors="grey", linewidths=0.5)
-    for name, optimizer in optimizers(data, steps):
-        axes.plot(*descend(data, optimizer, steps)[1]["kernel"][..., 0].T, linewidth=1.3, label=name.split(",")[0])
-    axes.plot(*best["kernel"], "k*", markersize=11, label="normal equations")
     axes.set(title="Optimizer, on the loss of two weights", xlabel=features[pair[0]], ylabel=features[pair[1]])
     axes.legend(fontsize=8)
 
@@ -111,7 +111,7 @@ def main():
         axes.set(xscale="log", yscale="log", ylim=(1e-7, 10))
         axes.legend(fontsize=8)
     draw_valley(valley, data, table.features, args.steps)
-    figure.savefig(args.out / "gradient_descent.png", dpi=84)
+    figure.savefig(args.out / "gradient_descent.png", dpi=100)
     row = (args.dataset, x.shape[1] + 1, "loss above the least")
     course.report(args.out, [course.Result(name, *row, above, "", seconds) for name, (above, seconds) in found.items()])
 
