@@ -495,6 +495,7 @@ def flax_attention(heads, features):
     return apply
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["self", "causal", "ragged", "cross"])
 def test_multi_head_attention_equals_that_of_flax(kind):
     x = jnp.asarray(normal(2, 5, 6), jnp.float32)
@@ -525,6 +526,7 @@ def test_multi_head_attention_equals_that_of_flax(kind):
     jax.tree.map(partial(np.testing.assert_allclose, rtol=0, atol=1e-5 * largest), found, expected)
 
 
+@pytest.mark.slow
 def test_a_padded_memory_changes_nothing():
     layer = L.multi_head_attention(2)
     x, memory = jnp.asarray(normal(3, 4, 6), jnp.float32), jnp.asarray(normal(3, 5, 6, seed=1), jnp.float32)
@@ -542,6 +544,7 @@ def test_a_padded_memory_changes_nothing():
     np.testing.assert_allclose(clean[2:], alone, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("garbage", [np.nan, -np.inf])
 def test_padding_that_is_not_finite_reaches_no_output_and_no_gradient(garbage):
     layer = L.multi_head_attention(2)
@@ -562,6 +565,7 @@ def test_padding_that_is_not_finite_reaches_no_output_and_no_gradient(garbage):
     jax.tree.map(np.testing.assert_array_equal, outcome(crossed, params, dirty), outcome(crossed, params, x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding", [0.0, -1.0, 100.0])
 def test_a_function_that_is_not_finite_at_padding_harms_nothing(padding):
     lengths = jnp.array([4, 0, 2])
@@ -578,6 +582,7 @@ def test_a_function_that_is_not_finite_at_padding_harms_nothing(padding):
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
 
 
+@pytest.mark.slow
 def test_a_mask_of_any_pattern_is_a_bias_of_positions():
     def within_blocks(heads, queries, keys):
         same = queries[:, None, :, None] // 2 == keys[:, None, None, :] // 2
@@ -591,6 +596,7 @@ def test_a_mask_of_any_pattern_is_a_bias_of_positions():
     np.testing.assert_allclose(y, halves.reshape(1, 4, 6), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_dropout_of_weights_needs_a_key_and_keeps_the_mean():
     layer = L.multi_head_attention(2, dropout=0.5)
     x = jnp.asarray(normal(1, 4, 6), jnp.float32)
@@ -650,6 +656,7 @@ def test_attention_differentiates_forwards_as_well():
         check_grads(jax.jit(partial(F.attention, causal=True)), (x, x, x), order=1, modes=["fwd"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("causal", [False, True])
 def test_the_closed_derivative_equals_that_of_weights_that_pass_through_a_function(causal):
     with jax.enable_x64(True):

@@ -21,6 +21,7 @@ ALL = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transform", ALL, ids=["crop", "flip", "cutout", "colour", "chain"])
 def test_pure_in_its_key_and_absent_without_one(transform):
     apply = jax.jit(transform)
@@ -50,6 +51,7 @@ def test_a_crop_is_a_window_of_the_padded_image():
         assert any((window == found).all() for window in windows)
 
 
+@pytest.mark.slow
 def test_a_flip_mirrors_its_share():
     assert (augment.flip(rate=1.0)(BATCH, KEY)["x"] == IMAGES[:, :, ::-1]).all()
     assert (augment.flip(vertical=True, rate=1.0)(BATCH, KEY)["x"] == IMAGES[:, ::-1]).all()
@@ -81,6 +83,7 @@ def test_colour_follows_its_formula():
     np.testing.assert_allclose(augment.colour(saturation=0.9)(one_channel, KEY)["x"], one_channel["x"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_mixup_mixes_inputs_and_labels_alike():
     eye = {"x": jnp.eye(3)[jnp.arange(60) % 3], "y": jnp.arange(60) % 3}
     mixed = augment.mixup(3, alpha=1.0)(eye, KEY)
@@ -94,6 +97,7 @@ def test_mixup_mixes_inputs_and_labels_alike():
     np.testing.assert_allclose(soft["x"], soft["y"], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [jnp.arange(60) % 3, jnp.ones((60, 2)) * (jnp.arange(60) % 3)[:, None]])
 def test_mixup_mixes_no_masked_example_into_another(weight):
     poison = jnp.where(jnp.arange(60) % 3 == 0, jnp.nan, 1.0)[:, None] * jnp.eye(3)[jnp.arange(60) % 3]

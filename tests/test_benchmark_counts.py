@@ -118,12 +118,14 @@ def test_counter_asks_for_a_loop() -> None:
         hlo.parse("")
 
 
+@pytest.mark.slow
 def test_plain_and_jaxdl_compute_the_same(sessions: dict[str, Session]) -> None:
     plain, ours = sessions["plain"].losses(3), sessions["jaxdl"].losses(3)
     np.testing.assert_allclose(ours, plain, rtol=1e-6)
     assert len({round(loss, 4) for loss in ours}) == 3  # It trains.
 
 
+@pytest.mark.slow
 def test_what_is_counted_is_what_the_engine_runs() -> None:
     """The peer asks for the program with arguments like the engine's own: a run finds it compiled."""
     session = open_session("jaxdl", replace(SMALL, batch=4))
@@ -133,6 +135,7 @@ def test_what_is_counted_is_what_the_engine_runs() -> None:
     assert trace_count() == before + 1
 
 
+@pytest.mark.slow
 def test_plain_and_jaxdl_train_alike_over_epochs(sessions: dict[str, Session]) -> None:
     means: dict[str, list[float]] = {}
     for peer, session in sessions.items():
@@ -162,6 +165,7 @@ def test_networks_have_a_form_in_both() -> None:
     assert kinds == set(jaxdl_models.MODELS) == set(plain_networks.MODELS)
 
 
+@pytest.mark.slow
 def test_half_precision_is_of_the_computation_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAXDL_BENCH_DTYPE", "bfloat16")
     ours, plain = (open_session(peer, SMALL) for peer in ("jaxdl", "plain"))

@@ -76,6 +76,7 @@ def test_nothing_is_built_before_the_first_work(peer: str, monkeypatch: pytest.M
     assert drawn == (["state", "weights"] if peer == "jaxdl" else ["weights"])
 
 
+@pytest.mark.slow
 def test_peers_measure_by_turns_in_processes_that_end() -> None:
     words: list[str] = []
     begun: list[turns.Child] = []
@@ -172,6 +173,7 @@ def test_each_round_begins_with_another_peer(monkeypatch: pytest.MonkeyPatch) ->
     assert sum(word.startswith("keras is left out, not the same mathematics") for word in words) == 1
 
 
+@pytest.mark.slow
 def test_many_members_train_as_each_alone_does() -> None:
     """From the same weights, on its own batches, a member of ``vmapped`` comes to what the single model does."""
     for workload in (find("mlp:sizes=12x8x3,batch=4,steps=1"), SMALL):
@@ -191,6 +193,7 @@ def test_many_members_train_as_each_alone_does() -> None:
         assert not np.allclose(state.params["dense"]["kernel"], start["dense"]["kernel"], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_members_are_measured_in_both_forms(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(members.WORKLOADS, "mlp", find("mlp:sizes=12x8x3"))
     found = list(members.measure(["mlp"], [1, 2], rounds=1))

@@ -154,6 +154,7 @@ def test_every_command_that_is_written_down_is_one() -> None:
         parsers[module].parse_args(words)
 
 
+@pytest.mark.slow
 def test_charts_are_drawn(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     points = [
@@ -310,6 +311,7 @@ def test_arguments_are_checked(capsys: pytest.CaptureFixture[str]) -> None:
         assert told in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_both_forms_learn_the_same() -> None:
     rng = np.random.default_rng(0)
     data = {"x": rng.normal(size=(12, 6, 6, 1)).astype(np.float32), "y": rng.integers(0, 3, 12).astype(np.int32)}

@@ -119,6 +119,7 @@ def test_bad_folders_are_named(folder, monkeypatch):
 # Memory maps
 
 
+@pytest.mark.slow
 def test_mapped_arrays_are_those_in_the_files_and_train_the_same(tmp_path):
     arrays = {"x": RNG.normal(size=(10, 3)).astype(np.float32), "y": np.arange(10) % 2}
     for name, array in arrays.items():
@@ -286,6 +287,7 @@ def test_targets_may_be_sequences_and_sizes_fall_evenly():
     equal(batch["x"], ragged)
 
 
+@pytest.mark.slow
 def test_a_network_trains_on_buckets_and_resumes(tmp_path):
     words, y = [row[:8] for row in sequences(24, 8)], np.arange(24) % 2
     batches = data.buckets((words, y), 4, lengths=(4, 8), remainder="drop", seed=3)
@@ -298,6 +300,7 @@ def test_a_network_trains_on_buckets_and_resumes(tmp_path):
     assert again["loss"] == history["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remainder", ["train", "drop"])
 def test_buckets_say_how_many_shapes_they_have(remainder):
     words, y = [np.arange(1 + row % 8) for row in range(41)], np.arange(41) % 2
@@ -342,6 +345,7 @@ def numbers(grain, count=10):
     return grain.MapDataset.range(count).map(lambda i: {"x": np.full(2, i, np.float32), "y": np.int32(i % 2)})
 
 
+@pytest.mark.slow
 def test_grain_examples_are_a_source():
     grain = pytest.importorskip("grain")
     arrays = {"x": np.stack([np.full(2, i, np.float32) for i in range(10)]), "y": np.arange(10) % 2}
@@ -351,6 +355,7 @@ def test_grain_examples_are_a_source():
     equal(found, expected)
 
 
+@pytest.mark.slow
 def test_grain_batches_resume_at_any_of_them(tmp_path):
     grain = pytest.importorskip("grain")
     dataset = numbers(grain).seed(1).shuffle().batch(4)

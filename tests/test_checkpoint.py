@@ -119,6 +119,7 @@ class Loader:
         return stream(0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("done", [3, 10])
 def test_an_iterable_goes_on_in_the_middle_of_an_epoch(tmp_path, done):
     def fit_it(**arguments):

@@ -109,6 +109,7 @@ def test_parallel_and_branch_equal_their_layers():
         close(model.apply(params, state, inputs, train=False)[0], join((first, second)), 1e-6)
 
 
+@pytest.mark.slow
 def test_branch_merges_ragged_batches_and_decodes():
     batch = dl.Ragged(jnp.ones((2, 5, 3)), jnp.array([5, 2]))
     for merge, width in (("add", 3), ("concat", 6)):
@@ -167,6 +168,7 @@ def test_errors_of_parallel_and_branch():
     assert '  in sequential "towers", input float32[4,3]' in caught.value.__notes__
 
 
+@pytest.mark.slow
 def test_an_encoder_decoder_reads_its_source_once():
     model = dl.encoder_decoder(dl.sequential(L.dense(3), L.batch_norm()), L.multi_head_attention(1))
     target, source = jnp.ones((2, 5, 4)), jnp.sin(jnp.arange(12.0)).reshape(2, 3, 2)
@@ -234,6 +236,7 @@ def test_what_repeat_compiles_does_not_grow_with_n():
     assert sizes[:2] == sizes[2:]
 
 
+@pytest.mark.slow
 def test_repeat_carries_ragged_batches_tuples_and_decodes():
     batch = dl.Ragged(jnp.asarray(np.random.default_rng(2).normal(size=(2, 5, 3)), jnp.float32), jnp.array([5, 2]))
     one = dl.sequential(L.dense(3), L.batch_norm())
@@ -255,6 +258,7 @@ def test_repeat_carries_ragged_batches_tuples_and_decodes():
     assert_decodes(dl.repeat(dl.residual(running_sum(), L.dense(3)), 3), (2, 6, 3))
 
 
+@pytest.mark.slow
 def test_repeat_counts_in_the_summary_and_sums_what_its_members_add_to_the_loss():
     text = summary(dl.sequential(("stack", dl.repeat(dl.residual(L.dense(3), L.batch_norm()), 5))), X)
     assert "stack/dense" in text
@@ -293,6 +297,7 @@ def test_errors_of_repeat_and_vmapped():
         dl.vmapped(L.dense(3), 2, in_axis=0).init(KEY, X)
 
 
+@pytest.mark.slow
 def test_vmapped_equals_a_loop_over_its_members():
     one = dl.sequential(L.dense(4), L.batch_norm(), jnp.tanh, L.dropout(0.3))
     ensemble = dl.vmapped(one, 3)
@@ -570,6 +575,7 @@ def test_mixture_of_experts_equals_a_loop_over_tokens(tokens, n, top_k, capacity
     assert not kept["aux_loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capacity", [None, 0.7])
 def test_padding_counts_neither_in_the_balance_nor_in_the_queues(capacity):
     moe = dl.mixture_of_experts(L.dense(2), 3, capacity=capacity)
@@ -590,6 +596,7 @@ def test_queues_have_the_gradients_of_the_dense_form():
     close(outcome(queued, params, state, X), outcome(dense, params, state, X))
 
 
+@pytest.mark.slow
 def test_experts_may_be_float64():
     with jax.enable_x64(True):
         x = jnp.asarray(np.random.default_rng(6).normal(size=(2, 4, 3)))

@@ -100,6 +100,7 @@ FILTERED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", ["all at once", "some at a time"])
 @pytest.mark.parametrize("form", ["WINOGRAD_2", "WINOGRAD_4"])
 @pytest.mark.parametrize(("shape", "padding"), FILTERED.values(), ids=FILTERED)
@@ -176,6 +177,7 @@ def test_where_filtering_does_not_pay_or_fit_nothing_is_filtered(shape, options)
     assert not filtered(x, np.ones((3, 3, shape[-1] // options.get("groups", 1), 64), np.float32), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["WINOGRAD_2", "WINOGRAD_4"])
 def test_filtering_has_a_second_derivative_and_maps(x64, form):
     x, kernel = (jnp.asarray(array) for array in (normal((2, 1, 6, 5, 2), 1), normal((2, 3, 3, 2, 3), 2)))
@@ -348,6 +350,7 @@ def test_programs_do_not_grow_with_the_window_and_give_what_lax_gives(function, 
     assert_all_close(value_and_gradients(auto, x, kernel), value_and_gradients(plain, x, kernel), np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [16, 32])
 def test_a_filtered_convolution_has_a_second_derivative_and_can_be_vmapped(channels):
     x = jax.random.normal(jax.random.key(0), (8, 16, 16, channels))

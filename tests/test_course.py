@@ -87,6 +87,7 @@ def test_05_mlp_reads_digits(tmp_path):
     assert rows[0]["value"] >= 92  # after 12 of 30 epochs, with a smaller network
 
 
+@pytest.mark.slow
 def test_scripts_refuse_an_unwritable_folder(tmp_path):
     (tmp_path / "file").write_text("")
     assert "cannot write there (Not a directory)" in run("01_neuron.py", "--out", tmp_path / "file" / "out", code=2)

@@ -77,6 +77,7 @@ def test_evaluation_in_programs_of_any_length_gives_the_same_bits(monkeypatch):
     assert all(steps == 10 for kind, _, steps in heard if kind != "evaluation")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_in_an_evaluation_resumes_to_the_same_bits(tmp_path, single_steps):
     many = {name: np.concatenate([leaf] * 20) for name, leaf in DATA.items()}
     whole, expected = fit(validation=many)
@@ -288,6 +289,7 @@ def python(*arguments):
     return [int(count) for count in counts.split()], bits
 
 
+@pytest.mark.slow
 def test_a_second_process_finds_all_programs_and_comes_to_the_same_bits(tmp_path):
     folder = tmp_path / "programs"
     (_, misses), first = python(folder)
@@ -392,6 +394,7 @@ def test_the_folder_that_was_checked_is_the_one_that_is_used(tmp_path):
     assert subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip() == str(tmp_path / "real")
 
 
+@pytest.mark.slow
 def test_an_entry_that_is_torn_is_warned_of_and_its_program_compiled_anew(tmp_path):
     _, bits = python(tmp_path / "programs")
     for entry in (tmp_path / "programs").glob("*-cache"):
@@ -402,6 +405,7 @@ def test_an_entry_that_is_torn_is_warned_of_and_its_program_compiled_anew(tmp_pa
     assert "Error reading persistent compilation cache entry" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_instruction_set_is_part_of_what_a_program_is_found_by(tmp_path):
     """So machines of different kinds may share a home."""
     code = "import sys, jax, jaxdl as dl; dl.enable_compile_cache(sys.argv[1]); jax.jit(lambda x: x + 1)(1.0)"
@@ -420,6 +424,7 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path, untouched):
         dl.enable_compile_cache(tmp_path / "file")
 
 
+@pytest.mark.slow
 def test_the_folder_is_of_the_users_cache(tmp_path, monkeypatch):
     done = subprocess.run(
         [sys.executable, "-c", "import jaxdl as dl; print(dl.enable_compile_cache())"],

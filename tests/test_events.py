@@ -341,6 +341,7 @@ def measured(state):
     return {"value": FALLING[int(state["done"]) // 3 - 1]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [1, 3, 4, 5, 6, 8])
 @pytest.mark.parametrize("patience", [2, 9])
 def test_a_resumed_run_stops_where_the_whole_one_does_with_the_same_state(tmp_path, cut, patience):

@@ -32,6 +32,7 @@ def test_cnn_learns_the_digits_and_writes_everything(tmp_path):
             assert min(picture.size) > 200
 
 
+@pytest.mark.slow
 def test_functional_learns_the_digits_in_under_60_lines():
     text = run("functional.py")
     assert float(text.split()[-1]) >= 0.965

@@ -497,6 +497,7 @@ SMOOTH = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("function", "arguments"), [(f, a) for f, *a in SMOOTH.values()], ids=SMOOTH)
 def test_gradients_equal_finite_differences(x64, function, arguments):
     check_against_finite_differences(function, *arguments)
@@ -614,6 +615,7 @@ def test_batch_norm_refuses_vectors_of_other_lengths():
         F.batch_norm(x, None, None, ones, ones, train=True, where=jnp.ones(2, bool))
 
 
+@pytest.mark.slow
 def test_batch_norm_lets_nothing_of_a_masked_position_into_a_gradient():
     x, ones = jnp.array([[1.0], [3.0], [jnp.nan]]), jnp.ones(1)
     keep = jnp.array([[True], [True], [False]])

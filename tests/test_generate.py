@@ -62,6 +62,7 @@ def test_greedy_writing_is_what_full_passes_without_a_cache_give(make):
     np.testing.assert_array_equal(dl.generate(model, s, prompts.x[:1], 8, temperature=0), written[:1])
 
 
+@pytest.mark.slow
 def test_an_encoder_decoder_writes_beside_its_source():
     model = dl.models.seq2seq(VOCABULARY, VOCABULARY, features=8, hidden=8)
     prompt = np.array([[3], [1], [3]])
@@ -75,6 +76,7 @@ def test_an_encoder_decoder_writes_beside_its_source():
         dl.generate(model, s, (prompt, wrong), 6, temperature=0)
 
 
+@pytest.mark.slow
 def test_the_same_key_writes_the_same_and_rows_are_drawn_alone():
     model = pairs()
     prompt = np.full((4, 2), 3)
@@ -90,6 +92,7 @@ def test_the_same_key_writes_the_same_and_rows_are_drawn_alone():
     np.testing.assert_array_equal(write(prompt=other)[:3], written[:3])
 
 
+@pytest.mark.slow
 def test_what_is_drawn_has_the_probabilities_of_the_model():
     model = pairs()
     prompt = np.tile([[3, 1]], (4000, 1))
@@ -113,6 +116,7 @@ def test_scalars_of_numpy_are_the_numbers_that_they_are():
         dl.generate(model, s, prompt, 3, key=KEY, top_p=np.float64(0))
 
 
+@pytest.mark.slow
 def test_a_row_that_has_stopped_holds_the_stop():
     model = pairs()
     prompt = np.arange(20)[:, None] % VOCABULARY
@@ -193,6 +197,7 @@ def test_generate_says_what_is_wrong():
         dl.generate(model, diverged, prompt, 10, key=KEY)
 
 
+@pytest.mark.slow
 def test_generate_needs_a_model_that_reads_piece_by_piece_and_gives_scores():
     x = np.array([[1, 2]])
     backwards = dl.sequential(L.embedding(5, 4), L.gru(4, reverse=True), L.dense(5))

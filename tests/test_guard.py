@@ -158,6 +158,7 @@ def spoilt(value, row=11):
     return x
 
 
+@pytest.mark.slow
 def test_a_layer_that_overflows_is_named():
     model = dl.sequential(("stem", L.dense(4)), ("blow", jnp.exp), ("head", L.dense(1)))
     with pytest.raises(dl.NonfiniteError) as caught:
@@ -176,6 +177,7 @@ def test_a_layer_that_overflows_is_named():
     assert int(again.step) == int(error.train_state.step) + 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [1, 2, 50])
 def test_a_gradient_that_is_not_finite_while_the_loss_is(lengths, length):
     lengths.steps = length
@@ -189,6 +191,7 @@ def test_a_gradient_that_is_not_finite_while_the_loss_is(lengths, length):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(error.train_state.params))
 
 
+@pytest.mark.slow
 def test_an_update_that_is_too_large_and_a_transform():
     with pytest.raises(dl.NonfiniteError) as caught:
         fit(X, y=100 * Y, optimizer=optax.sgd(3e38))
@@ -204,6 +207,7 @@ def test_an_update_that_is_too_large_and_a_transform():
     assert np.isnan(caught.value.batch["x"]).any(-1).sum() == 1
 
 
+@pytest.mark.slow
 def test_masked_examples_may_be_anything_and_a_validation_is_reported():
     weight = np.ones(23, np.float32)
     weight[11] = 0
@@ -215,6 +219,7 @@ def test_masked_examples_may_be_anything_and_a_validation_is_reported():
     assert np.isnan(history["validation_loss"]).all()
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_seen_into_does_not_hide_the_error(monkeypatch):
     def fail(*args, **arguments):
         raise RuntimeError("no way in")
@@ -224,6 +229,7 @@ def test_a_model_that_cannot_be_seen_into_does_not_hide_the_error(monkeypatch):
         fit(X, y=100 * Y, optimizer=optax.sgd(3e38))
 
 
+@pytest.mark.slow
 def test_float64_and_half_precision():
     with jax.enable_x64(True):
         x = spoilt(0.0).astype(np.float64)
@@ -244,6 +250,7 @@ def test_what_is_finite_is_told_on_every_kind_of_leaf():
     assert guard.are_finite({}).shape == (0,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_large_leaves_are_told_by_any_entry(dtype, x64):
     largest = jnp.finfo(dtype).max
@@ -306,6 +313,7 @@ def test_a_step_that_skips_by_itself_counts_both():
 # Checkpoints
 
 
+@pytest.mark.slow
 def test_sums_are_gone_on_with_by_another_guard(tmp_path, lengths):
     """In the middle of an epoch, where what was skipped is counted after it was not, or no longer."""
     lengths.steps = 3
@@ -341,6 +349,7 @@ def test_sums_are_gone_on_with_by_name(tmp_path, lengths):
     assert history["another"] == [0]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_never_of_a_bad_state_and_a_resumed_run_may_skip(tmp_path, lengths):
     for kind in (0, 2):
         lengths.steps = 3

@@ -37,6 +37,7 @@ def test_summary_of_a_large_model_computes_nothing():
     assert text.splitlines()[-1] == "20,000,200,000 parameters, 80.0 GB"
 
 
+@pytest.mark.slow
 def test_summary_holds_figures_and_says_what_is_around_a_layer():
     block = dl.remat(dl.residual(L.dense(3)))
     inner = dl.sequential(L.embedding(5, 3), ("stack", dl.repeat(block, 4)), ("out", L.dense(5, use_bias=False)))
@@ -172,6 +173,7 @@ def test_what_makes_a_program_compile_again_is_named():
     assert changes(jax.random.key(0), jax.random.key(1)) == []
 
 
+@pytest.mark.slow
 def test_the_changes_are_those_that_jit_sees():
     """Each pair compiles twice exactly where a change is named."""
     x = jnp.ones((2, 3))

@@ -102,6 +102,7 @@ def test_values_are_those_of_the_layers_run_by_hand(deep):
     close(found, expected)
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_what_follows(deep):
     params, state = deep
 
@@ -130,6 +131,7 @@ TAIL_BRANCH = dl.branch(("one", L.dense(2)), ("two", dl.remat(L.dense(3))), merg
 TAIL_HEADS = dl.vmapped(L.dense(2), 5)
 
 
+@pytest.mark.slow
 def test_it_works_under_jit_grad_and_vmap(deep):
     params, state = deep
     see = partial(intermediates, DEEP, train=False, paths=("blocks*", "heads"))
@@ -143,6 +145,7 @@ def test_it_works_under_jit_grad_and_vmap(deep):
     close(found, jax.grad(lambda x: DEEP.apply(params, state, x, train=False)[0].sum())(X))
 
 
+@pytest.mark.slow
 def test_stacks_of_stacks_wrappers_experts_and_ragged_batches():
     model = dl.sequential(
         ("grid", dl.repeat(dl.residual(("pair", dl.vmapped(L.dense(4), 2)), ("mean", partial(jnp.mean, axis=0))), 3)),

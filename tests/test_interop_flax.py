@@ -108,6 +108,7 @@ def assert_alike(found, expected):
     jax.tree.map(close, found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
 def test_values_state_and_gradients(row):
     arrays, module = inputs(row), row.module()

@@ -251,6 +251,7 @@ def test_a_single_neuron_cannot_learn_xor(seed):
     assert max(history["validation_accuracy"]) <= 0.75
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(
     "optimizer", [optax.sgd(1.0), optax.rmsprop(0.01), optax.adam(0.05)], ids=["sgd", "rms", "adam"]

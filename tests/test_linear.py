@@ -46,6 +46,7 @@ def bias_added(x, kernel, bias):
     return x @ kernel + bias[None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [0, 4, 300])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_the_bias_gradient_of_a_wide_dense_is_the_sum_over_all_rows(rows, dtype):
@@ -99,6 +100,7 @@ def test_ids_out_of_range_are_an_error_outside_of_jit_and_nan_inside():
     assert jax.jit(partial(F.one_hot, classes=5))(bad).sum(-1).tolist() == [1, 0, 0]
 
 
+@pytest.mark.slow
 def test_a_padding_index_gives_zeros_and_its_row_takes_no_gradient():
     layer = L.embedding(4, 3, padding_index=2)
     params, state = layer.init(KEY, jnp.zeros((2, 2), int))
@@ -242,11 +244,13 @@ DENSE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", DENSE.values(), ids=DENSE)
 def test_activations_keep_their_variance_through_thirty_layers(block):
     assert 0.4 < gain(*block, shape=WIDE) < 2.5
 
 
+@pytest.mark.slow
 def test_tanh_settles_instead_of_dying_out():
     """Each layer of tanh takes off a little: 1 / (2 · layers) is left; a gain of 5/3 holds it level."""
     assert 0.5 / 60 < gain(L.dense(256), jnp.tanh, shape=WIDE) < 2 / 60
@@ -258,6 +262,7 @@ def test_relu_dies_out_under_the_default_by_a_half_each_layer():
     assert 2**-33 < gain(L.dense(256), jax.nn.relu, shape=WIDE) < 2**-27
 
 
+@pytest.mark.slow
 def test_a_convolution_keeps_its_variance_through_thirty_layers():
     """Padded by its other end: a border of zeros takes some off."""
     block = L.pad(1, mode="wrap"), L.conv(256, 3, kernel_init=RELU), jax.nn.relu

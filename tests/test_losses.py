@@ -362,6 +362,7 @@ def test_ctc_sums_over_all_paths(blank):
     assert_close(found, expected)
 
 
+@pytest.mark.slow
 def test_ctc_padding_reaches_neither_value_nor_gradient():
     logits, labels = jnp.asarray(RNG.normal(size=(2, 5, 3)), jnp.float32), jnp.array([[1, 2, 1], [2, 1, 1]])
     times, lengths = jnp.array([5, 3]), jnp.array([2, 1])
@@ -377,6 +378,7 @@ def test_ctc_padding_reaches_neither_value_nor_gradient():
     assert not jnp.isnan(gradient).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["integers", "soft", "binary"])
 def test_dice_of_a_ragged_batch_is_that_of_each_example(kind):
     logits, labels, _, soft = case((2, 5))

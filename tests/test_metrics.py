@@ -288,6 +288,7 @@ def test_any_metric_over_any_batches_is_scikit_learns_on_the_whole(batch_size, s
     assert isinstance(found["f1"], float)
 
 
+@pytest.mark.slow
 @given(cuts(), st.integers(0, 2**32 - 1))
 @settings(max_examples=5, deadline=None, derandomize=True, database=None)
 def test_sums_of_any_cut_are_those_of_the_whole(ends, seed):
@@ -313,6 +314,7 @@ def all_sums(x, y, number, weight):
     }
 
 
+@pytest.mark.slow
 def test_metrics_of_training_are_in_the_history_and_progress_shows_scalars(capsys):
     x, y, weight = sample(3, missing=(2,))
     data = {"x": x, "y": {"class": y, "number": x[::-1].copy()}, "weight": weight}
@@ -426,6 +428,7 @@ def test_counts_beyond_2_to_the_24_are_exact():
     assert found["n"].tolist() == [2**24 + 3, 0]
 
 
+@pytest.mark.slow
 def test_counts_within_one_batch_go_on_beyond_what_float32_can_count_one_by_one(monkeypatch):
     places = jnp.array([0, 2, 2, -1, 3, 2, 1])
     whole = sums.tally(places, jnp.arange(1.0, 8.0), 3)
@@ -490,6 +493,7 @@ def test_a_root_mean_squared_error_of_nothing_has_a_finite_value():
     assert metrics.confusion_matrix(LOGITS[:0], CLASSES[:0]).mean().tolist() == np.zeros((3, 3)).tolist()
 
 
+@pytest.mark.slow
 def test_metrics_of_a_batch_that_is_spread_over_devices():
     code = """
 import jax, numpy as np, jaxdl as dl

@@ -111,6 +111,7 @@ def test_stages_of_a_resnet_have_the_sizes_of_table_1(depth, expansion):
         assert x.shape == (1, side, side, features), name
 
 
+@pytest.mark.slow
 def test_gpt_begins_with_the_deviations_of_gpt_2():
     params, _ = jax.jit(M.gpt(60, features=64, layers=2, heads=2, length=40).init)(KEY, jnp.zeros((1, 2), int))
     block, small = params["blocks"], 0.02 / np.sqrt(2 * 2)
@@ -253,6 +254,7 @@ def test_vit_equals_numpy(x64):
     )
 
 
+@pytest.mark.slow
 def test_a_seq2seq_is_a_gru_that_attends_to_two(x64):
     model, (target, source) = M.seq2seq(11, 12, features=4, hidden=3), (ids((2, 4), 12), ids((2, 6), 11))
     p, _ = drawn(model, (target, source))
@@ -360,6 +362,7 @@ def test_gpt_sees_nothing_later_and_bert_all():
         assert (np.abs(one[:, 3:] - two[:, 3:]).max(-1) > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["seq2seq", pytest.param("transformer", marks=SLOW)])
 def test_a_target_is_read_piece_by_piece_beside_its_source(name):
     model, _ = TEXT_MODELS[name]
@@ -424,6 +427,7 @@ def test_an_autoencoder_has_noise_while_it_trains_and_a_penalty_of_its_code():
     assert found > 0
 
 
+@pytest.mark.slow
 def test_generators_stay_in_their_range_and_critics_score_each_example_alone():
     z = 9 * jax.random.normal(KEY, (3, 4))
     for generator in (

@@ -116,6 +116,7 @@ def test_a_gaussian_sample_of_ragged_moments_keeps_the_lengths():
             layer.init(KEY, mixed)
 
 
+@pytest.mark.slow
 @every_layer
 def test_noise_is_a_function_of_key_and_name(layer):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(32, 8, 4)), jnp.float32)
@@ -168,6 +169,7 @@ def test_errors_of_noise():
     assert F.gaussian_noise(KEY, jnp.ones(3), 0).tolist() == [1.0, 1.0, 1.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 @every_layer
 def test_noise_in_half_precision(layer, dtype):
@@ -201,6 +203,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 def test_two_devices_have_the_masks_and_the_statistics_of_one():
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
     result = subprocess.run(

@@ -26,12 +26,14 @@ def made(model, x):
     return jax.jit(model.init)(jax.random.key(0), x)
 
 
+@pytest.mark.slow
 def test_a_sound_step_is_said_to_be_sound():
     found = locate_nonfinite(MODEL, *made(MODEL, X), {"x": X, "y": Y}, loss=SQUARED)
     assert not found
     assert str(found) == "everything is finite"
 
 
+@pytest.mark.slow
 def test_a_parameter_a_state_or_the_batch():
     params, state = made(MODEL, X)
     kernel = params["blocks"]["dense"]["kernel"]
@@ -49,6 +51,7 @@ def test_a_parameter_a_state_or_the_batch():
     assert str(found).startswith("the first that is not finite: the batch 'x'\n  1 nan and 0 inf of 12 entries")
 
 
+@pytest.mark.slow
 def test_masked_targets_may_be_anything():
     weight = jnp.array([1.0, 0.0, 1.0, 1.0])
     batch = {"x": X, "y": Y.at[1].set(jnp.nan), "weight": weight}
@@ -107,6 +110,7 @@ def test_an_id_out_of_the_table():
     assert found.cause == "an id out of the table: ids from 0 to 7 for the rows 0 to 4"
 
 
+@pytest.mark.slow
 def test_a_gradient_alone():
     norm = lambda x: jnp.sqrt(jnp.sum(x**2, axis=-1, keepdims=True))  # noqa: E731
     model = dl.sequential(("first", L.dense(3)), ("norm", norm), ("last", L.dense(2)))
@@ -134,6 +138,7 @@ def test_a_gradient_of_a_parameter_or_of_the_loss():
     assert (found.what, found.inf) == ("loss", 1)
 
 
+@pytest.mark.slow
 def test_ragged_batches_and_a_wrong_batch():
     words = dl.Ragged(jnp.array([[1, 2, 0], [3, 0, 0]]), jnp.array([2, 1]))
     model = dl.sequential(L.embedding(5, 3), L.lstm(4), L.dense(2))

@@ -248,6 +248,7 @@ def test_norms_refuse_integers():
             function(ints)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", [F.layer_norm, F.rms_norm])
 def test_the_closed_derivative_of_a_norm_is_right_in_both_modes_and_twice(norm):
     with jax.enable_x64(True):
@@ -258,6 +259,7 @@ def test_the_closed_derivative_of_a_norm_is_right_in_both_modes_and_twice(norm):
 BATCH_NORMS = {"vectors": (True, True), "scale": (True, False), "bias": (False, True), "neither": (False, False)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
 @pytest.mark.parametrize(("with_scale", "with_bias"), BATCH_NORMS.values(), ids=BATCH_NORMS)
 def test_the_written_derivative_of_batch_norm_is_the_one_that_jax_finds(x64, with_scale, with_bias, masked):
@@ -288,6 +290,7 @@ def test_the_written_derivative_of_batch_norm_is_the_one_that_jax_finds(x64, wit
         assert_close(a, b)
 
 
+@pytest.mark.slow
 def test_the_new_statistics_of_a_batch_norm_pass_nothing_back():
     def statistics(x):
         _, mean, var = F.batch_norm(x, None, None, jnp.zeros(2), jnp.ones(2), train=True)

@@ -131,6 +131,7 @@ def test_l2_is_weight_decay_under_sgd():
     assert set(history) == {"epoch", "steps", "seconds", "loss", "penalty"}
 
 
+@pytest.mark.slow
 def test_l2_is_not_weight_decay_under_adam():
     """Adam divides a penalty's gradient as any other: the row with large gradients is hardly pulled."""
     strength, rate = 0.5, 1e-2
@@ -245,6 +246,7 @@ def test_activity_penalties_are_their_formulas():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [penalties.activity_l1(0.3), penalties.activity_kl(0.3)], ids=["l1", "kl"])
 def test_activity_penalties_are_finite_at_edges(penalty):
     for x in (jnp.zeros((2, 3)), jnp.ones((2, 3)), jnp.zeros((0, 3))):
@@ -269,6 +271,7 @@ def test_activities_are_penalised_in_training_alone():
     assert float(total.mean()) == float(metrics["loss"].mean())
 
 
+@pytest.mark.slow
 def test_padded_activations_do_not_count():
     layer = L.activity_penalty(penalties.activity_kl(1.0))
     x, lengths = jnp.asarray(RNG.uniform(0.1, 0.9, (3, 4, 2)), jnp.float32), jnp.array([4, 1, 0])
@@ -283,6 +286,7 @@ def test_padded_activations_do_not_count():
     assert gradient[0].all()
 
 
+@pytest.mark.slow
 def test_the_target_rate_is_approached():
     """A sparse autoencoder: its units come to be active about as seldom as they are told to."""
     model = dl.sequential(

@@ -297,6 +297,7 @@ def test_global_max_pool_of_what_is_masked_is_not_a_number_to_add_up():
     np.testing.assert_array_equal(F.global_max_pool(x), [[3, -np.inf]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(3, 5, 2), (3, 5, 4, 2)], ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_global_pools_of_a_ragged_batch_are_those_of_each_sequence_alone(shape, dtype):

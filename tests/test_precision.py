@@ -72,6 +72,7 @@ def test_products_are_in_half_precision_and_the_rest_in_full(model, x, y, policy
     assert {leaf.dtype.name for leaf in floats} == {"float32"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["bfloat16", "float16"])
 def test_it_is_what_casts_by_hand_come_to(policy):
     model, optimizer = dl.sequential(L.dense(4), jnp.tanh, L.dense(3)), optax.sgd(1.0)
@@ -104,6 +105,7 @@ def test_it_is_what_casts_by_hand_come_to(policy):
     np.testing.assert_allclose(measured["loss"], loss, rtol=share)
 
 
+@pytest.mark.slow
 def test_fast_forms_agree_in_half_precision():
     def gradient(method):
         net = dl.sequential(L.conv(64, 3, padding="SAME", method=method), jax.nn.relu, L.global_avg_pool())
@@ -126,6 +128,7 @@ def test_fast_forms_agree_in_half_precision():
         np.testing.assert_allclose(a, b, rtol=0, atol=3e-2 * float(jnp.abs(b).max()))
 
 
+@pytest.mark.slow
 def test_state_keeps_its_dtype_and_an_equal_fit_compiles_nothing():
     data = {"x": RNG.normal(size=(12, 3)).astype(np.float32), "y": RNG.integers(0, 2, 12).astype(np.int32)}
 
@@ -173,6 +176,7 @@ def line(optimizer, *, policy="float16", **arguments):
     return jax.jit(dl.make_step(loss_fn, optimizer, **arguments)), state
 
 
+@pytest.mark.slow
 def test_a_step_that_overflows_is_skipped_wholly_and_the_scale_halves():
     x = jnp.asarray(RNG.normal(size=(4, 2)), jnp.float32)
     good, bad = {"x": x, "y": jnp.ones((4, 1))}, {"x": x, "y": jnp.full((4, 1), 3e4)}

@@ -104,6 +104,7 @@ def test_smoothing_does_not_lag():
     np.testing.assert_allclose(smoothed(straight, 2.0)[10:20], straight[10:20])
 
 
+@pytest.mark.slow
 def test_the_picture(tmp_path):
     found = find(highest=0.1)
     figure = dl.inspect.plot_rates(found, tmp_path / "rates.png")

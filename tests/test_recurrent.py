@@ -135,6 +135,7 @@ def test_both_methods_equal_a_loop_over_each_sequence_alone(kind, reverse, lengt
     assert_close(auto, lax, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.slow
 @every_kind
 @both_ways
 def test_without_lengths_is_with_full_lengths(kind, reverse, x64):
@@ -248,6 +249,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 def test_a_layer_takes_the_plain_loop_where_it_is_told_to(make, x64):
     x, layers = normal((2, TIME, INPUT)), (make(3), make(3, method="lax"))
@@ -408,6 +410,7 @@ def test_the_last_output_is_the_last_valid_one(reverse):
     assert not h[1].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("merge", ["concat", "sum", "mean", "product"])
 @pytest.mark.parametrize("outputs", ["all", "last"])
 @pytest.mark.parametrize("ragged", [False, True], ids=["whole", "ragged"])
@@ -442,6 +445,7 @@ def test_bidirectional_children_have_state_and_keys_of_their_own():
     assert (means[0] != means[1]).all()
 
 
+@pytest.mark.slow
 def test_stacked_with_dropout_between_drops_only_while_training():
     model = dl.sequential(L.lstm(8), L.dropout(0.5), L.lstm(3, outputs="last"))
     x = words()
@@ -461,6 +465,7 @@ def test_stacked_with_dropout_between_drops_only_while_training():
     assert not trained[1].any()
 
 
+@pytest.mark.slow
 def test_pieces_of_a_ragged_batch_go_on_at_each_length():
     model = dl.sequential(L.lstm(3), L.gru(2))
     x, first, second = normal((2, 6, INPUT), dtype=np.float32), np.array([3, 1]), np.array([2, 3])
@@ -482,6 +487,7 @@ def test_pieces_of_a_ragged_batch_go_on_at_each_length():
         np.testing.assert_allclose(pieces, whole[row, : first[row] + second[row]], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_initial_weights():
     params, _ = L.lstm(8, param_dtype=jnp.bfloat16).init(KEY, words())
     assert all(leaf.dtype == jnp.bfloat16 for leaf in params.values())

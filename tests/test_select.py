@@ -104,6 +104,7 @@ def test_partitions_are_equal_when_made_alike():
     assert path_mask("a") == path_mask(["a"]) != path_mask("b")
 
 
+@pytest.mark.slow
 def test_partitions_nest_clip_and_mask_what_they_see():
     params, _ = MODEL.init(KEY, X)
     zero = jax.tree.map(jnp.zeros_like, params)
@@ -121,6 +122,7 @@ def test_partitions_nest_clip_and_mask_what_they_see():
     np.testing.assert_allclose(updates["head"]["bias"], -2.0)
 
 
+@pytest.mark.slow
 def test_only_the_adapters_of_a_lora_train():
     model = dl.lora(MODEL, 1)
     optimizer = dl.freeze(optax.adamw(0.05, weight_decay=0.3), "base/*")

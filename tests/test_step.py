@@ -61,6 +61,7 @@ def test_4_parts_of_32_equal_a_batch_of_128_and_the_steps_of_optax():
     close(four.params, state.params)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=12)
 @given(count=st.integers(0, 9), parts=st.integers(2, 10), seed=st.integers(0, 99))
 def test_any_parts_with_weights_and_masks_equal_the_whole(count, parts, seed):
@@ -76,6 +77,7 @@ def test_any_parts_with_weights_and_masks_equal_the_whole(count, parts, seed):
     assert metrics == pytest.approx(others, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_ragged_batches_and_sequences_equal_the_whole():
     lengths = np.array([4, 1, 0, 3, 2, 4, 1], np.int32)
     x = dl.Ragged(RNG.normal(size=(7, 4, 3)).astype(np.float32), lengths)
@@ -89,6 +91,7 @@ def test_ragged_batches_and_sequences_equal_the_whole():
         assert metrics == pytest.approx(others, rel=1e-5 if policy is None else 3e-2)
 
 
+@pytest.mark.slow
 def test_auxiliary_losses_and_finished_metrics_add_up():
     model = dl.sequential(L.dense(8), L.activity_penalty(dl.penalties.activity_l1(0.1)), L.dense(4))
     loss_fn = dl.supervised(model, CE, metrics={"f1": partial(dl.metrics.f1, average="macro")})
@@ -100,6 +103,7 @@ def test_auxiliary_losses_and_finished_metrics_add_up():
     assert metrics == pytest.approx(others, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_batch_norm_goes_from_part_to_part_and_dropout_has_a_key_for_each():
     model = dl.sequential(L.batch_norm(momentum=0.5), L.dense(4))
     batch = labelled(6)
@@ -156,6 +160,7 @@ def test_wrong_parts_are_named():
         dl.make_step(other_mean, optax.identity(), accumulate=2)(state, {"x": jnp.ones(4), "y": jnp.ones(3)})
 
 
+@pytest.mark.slow
 def test_parts_add_up_in_full_where_the_parameters_are_halves():
     """A weight beyond 65,504, and a sum whose parts are less than its rounding."""
     for dtype in (jnp.float16, jnp.bfloat16):
@@ -209,6 +214,7 @@ def test_ema_is_the_weighted_mean_of_the_weights_after_each_update():
     assert averaged["b"].dtype == jnp.bfloat16
 
 
+@pytest.mark.slow
 def test_ema_of_a_part_leaves_the_rest_and_trains_evaluates_and_resumes(tmp_path):
     data = labelled(16)
     model = dl.sequential(("stem", L.dense(8)), jnp.tanh, ("head", L.dense(4)))
@@ -294,6 +300,7 @@ def test_class_weights_multiply_the_loss_in_training_alone():
         assert hash(array) == hash(loss_fn)
 
 
+@pytest.mark.slow
 def test_positions_of_ragged_sequences_count_by_their_class():
     x = dl.Ragged(RNG.normal(size=(2, 3, 3)).astype(np.float32), np.array([3, 1], np.int32))
     y = np.array([[1, 2, 3], [2, -7, 99]], np.int32)  # beyond a length, anything
@@ -308,6 +315,7 @@ def test_positions_of_ragged_sequences_count_by_their_class():
         np.testing.assert_allclose(total.mean(), expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_balanced_is_the_formula_of_scikit_learn_and_a_mask_does_not_count():
     data = labelled(30)
     data["y"] = np.repeat(np.array([0, 1, 3], np.int32), [20, 6, 4])

@@ -130,6 +130,7 @@ def test_the_end_of_a_long_text_may_stay():
     assert tokenizer.decode(end.x[0].tolist()) == "mat ."
 
 
+@pytest.mark.slow
 def test_an_empty_text_is_an_error_or_a_sequence_of_length_0():
     tokenizer = train_tokenizer(TEXTS, 30)
     with pytest.raises(

@@ -129,6 +129,7 @@ def test_streams_of_any_length_are_compiled_once_a_shape(monkeypatch):
     assert_equal(state, fit()[0])
 
 
+@pytest.mark.slow
 def test_float64_is_kept_where_it_is_enabled(monkeypatch):
     with jax.enable_x64(True):
         data = {"x": DATA["x"].astype(np.float64), "y": DATA["y"]}
@@ -196,6 +197,7 @@ def test_an_iterator_gives_each_batch_once_and_a_buffer_may_be_filled_again():
     np.testing.assert_allclose(state.state["gain"]["mean"], decayed, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_stream_of_many_shapes_warns_that_it_compiles_again():
     shapes = [{name: leaf[:size] for name, leaf in DATA.items()} for size in (13, 12, 11)]
     with pytest.warns(UserWarning, match=r"run: compiled again, for batches of 11.*after batches of 13, 12"):
@@ -278,6 +280,7 @@ def test_what_the_user_hands_in_stays_alive():
         assert not leaf.is_deleted()
 
 
+@pytest.mark.slow
 def test_consume_gives_the_state_away():
     step = dl.make_step(dl.supervised(model(), dl.losses.cross_entropy), OPTIMIZER)
     start = create_state(model(), OPTIMIZER, DATA["x"])
@@ -334,6 +337,7 @@ def test_validation_is_measured_after_each_epoch(trained):
     assert len(history["validation_accuracy"]) == 2
 
 
+@pytest.mark.slow
 def test_norms_are_logged():
     step = dl.make_step(dl.supervised(L.dense(2), dl.losses.cross_entropy), optax.sgd(0.0), log_norms=True)
     state = create_state(L.dense(2), optax.sgd(0.0), DATA["x"])
@@ -381,6 +385,7 @@ def test_the_state_of_another_optimizer_is_named(trained):
         fit(train_state=trained[0], optimizer=optax.sgd(0.1))
 
 
+@pytest.mark.slow
 def test_layers_that_are_added_leave_the_bits_of_the_others_alone():
     """However large the model becomes: all are drawn by code that is optimized alike."""
     x = jnp.ones((1, 8, 8, 3))
@@ -413,6 +418,7 @@ def test_a_ragged_prediction_is_masked():
     assert float(total.total) == float(other.total)
 
 
+@pytest.mark.slow
 def test_a_transform_that_keeps_the_targets_does_not_hide_wrong_ones():
     data = DATA | {"y": DATA["y"] + 5}
     with pytest.raises(ValueError, match="labels must be from 0 to 1 for 2 classes"):
@@ -542,6 +548,7 @@ def test_a_second_ctrl_c_interrupts_at_once():
         fit(callbacks=[press_twice])
 
 
+@pytest.mark.slow
 def test_fit_works_in_a_thread(trained):
     found = []
     thread = threading.Thread(target=lambda: found.append(fit()[0]))

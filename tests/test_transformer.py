@@ -102,6 +102,7 @@ def test_transformer_block_equals_flax(causal, pre_norm, gated, activation):
     assert_alike(found, outcome(lambda params, x: theirs(params, x, None), params, x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pre_norm", [True, False])
 def test_transformer_decoder_block_equals_flax(pre_norm):
     block = L.transformer_decoder_block(2, pre_norm=pre_norm)
@@ -128,6 +129,7 @@ def test_blocks_have_a_place_for_everything():
     assert "attention=partial(multi_head_attention, kv_heads=1, dropout=0.1)" in repr(block)
 
 
+@pytest.mark.slow
 def test_dropout_of_a_block_drops_each_branch_alone():
     block = L.transformer_block(2, dropout=0.5)
     x = normal(1, 3, 4)
@@ -244,6 +246,7 @@ def test_ragged_prompts_go_on_at_their_own_lengths(make):
         np.testing.assert_allclose(third[b], whole[b, middle : middle + 2], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_decoder_of_a_ragged_memory_reads_piece_by_piece():
     layer = dl.sequential(L.transformer_decoder_block(2), ("two", L.transformer_decoder_block(2, pre_norm=False)))
     x, memory = normal(2, TIME, 4), dl.Ragged(normal(2, 5, 4, seed=1), jnp.array([5, 2]))
@@ -259,6 +262,7 @@ def test_a_decoder_of_a_ragged_memory_reads_piece_by_piece():
     np.testing.assert_allclose(read, whole, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_compiled_step_writes_a_text():
     """Greedy writing in a scan, from prompts of different length, is what full passes over ever longer texts give."""
     gpt = dl.sequential(
