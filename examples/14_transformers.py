@@ -16,7 +16,7 @@ from tokenizers import processors
 
 import jaxdl as dl
 
-HEADS = 4
+HEADS, BATCH = 4, 64
 EPOCHS = {"digits": 60, "mnist": 20, "trec": 15}
 
 
@@ -38,7 +38,7 @@ def questions(args):
     shown = [encoded.tokens[1:] for encoded in words.encode_batch(test["x"][:12])]
     train, test = ({"x": dl.data.encode(words, part["x"], length=40), "y": part["y"]} for part in (train, test))
     dropout = 0.3 if args.dropout is None else args.dropout
-    sizes = {"features": 64, "layers": 2, "heads": HEADS, "length": 40, "dropout": dropout}
+    sizes = {"features": 128, "layers": 1, "heads": HEADS, "length": 40, "dropout": dropout}
     return train, test, dl.models.bert_classifier(first + 1, len(dl.data.TREC_CLASSES), **sizes), shown
 
 
@@ -57,12 +57,12 @@ def draw_places(path, embedding):
 
 
 def draw_attention(path, model, trained, tokens, shown, said):
-    """How much the gathering token looks at each word in the last block, the mean of its heads."""
-    found = dl.inspect.intermediates(model, trained.params, trained.state, tokens, paths="blocks[[]:]")
-    x = found["blocks[:]"].x[-2]  # what the last block reads
+    """How much the gathering token looks at each word, the mean of the heads."""
+    found = dl.inspect.intermediates(model, trained.params, trained.state, tokens, paths="norm")
+    x = found["norm"].x  # what the block reads
     split = (*x.shape[:2], HEADS, -1)
-    last = jax.tree.map(lambda leaf: leaf[-1], trained.params["blocks"]["attention"])
-    query, key = ((x @ last[name]["kernel"] + last[name]["bias"]).reshape(split) for name in ("query", "key"))
+    block = jax.tree.map(lambda leaf: leaf[0], trained.params["blocks"]["attention"])
+    query, key = ((x @ block[name]["kernel"] + block[name]["bias"]).reshape(split) for name in ("query", "key"))
     scores = np.einsum("bhd,bkhd->bhk", query[:, 0], key) / query.shape[-1] ** 0.5
     figure = course.figure(8, 0.36 * len(shown) + 0.5)
     axes = figure.subplots()
@@ -83,14 +83,14 @@ def draw_attention(path, model, trained, tokens, shown, said):
 def main():
     parser = course.parser(__doc__, "14_transformers", list(EPOCHS))
     parser.add_argument("--epochs", type=int, help="default: 60 for digits, 20 for mnist, 15 for trec")
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--validation", type=float, default=0.1, help="share of the training part held out; 0: none")
     parser.add_argument("--dropout", type=float, help="default: 0.1 for images, 0.3 for trec")
     args = course.parse(parser)
     whole, test, model, shown = questions(args) if args.dataset == "trec" else images(args)
-    train, validation = dl.data.split(whole, 0.1, seed=args.seed)
+    train, validation = dl.data.split(whole, args.validation, seed=args.seed) if args.validation else (whole, None)
     print(dl.inspect.summary(model, jax.tree.map(lambda leaf: leaf[:1], train["x"])))
     epochs = EPOCHS[args.dataset] if args.epochs is None else args.epochs
-    steps = epochs * -(-len(train["y"]) // args.batch_size)
+    steps = epochs * -(-len(train["y"]) // BATCH)
     rate = optax.warmup_cosine_decay_schedule(0.0, 1e-3, steps // 10, steps)
     trained, history = dl.fit(
         model,
@@ -98,7 +98,7 @@ def main():
         loss=dl.losses.cross_entropy,
         optimizer=optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=0.05)),
         epochs=epochs,
-        batch_size=args.batch_size,
+        batch_size=BATCH,
         validation=validation,
         metrics={"accuracy": dl.metrics.accuracy},
         seed=args.seed,
