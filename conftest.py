@@ -1,9 +1,16 @@
 """What holds for every test, and for every example in a docstring."""
 
+import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import pytest
+
+# What Hypothesis keeps has absolute paths in it: it goes outside of the checkout, where tests leave nothing else.
+KEPT = Path(tempfile.gettempdir()) / f"hypothesis-of-{os.environ.get('USER', 'anyone')}"
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(KEPT))
 
 
 @pytest.fixture(autouse=True, scope="module")

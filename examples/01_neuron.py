@@ -96,12 +96,12 @@ def main():
         seed=args.seed,
         callbacks=[keep_lines],
     )
+    size, seconds = course.count(trained.params), course.seconds(history)
     w1, w2 = trained.params["neuron"]["kernel"][:, 0]
     print(f"y = sigmoid({w1:.2f} · length + {w2:.2f} · width {trained.params['neuron']['bias'][0]:+.2f})")
     draw_decision(args.out / "decision.png", data, args.classes, lines, trained.params)
     measured = {"accuracy": dl.metrics.binary_accuracy}
     found = dl.evaluate(MODEL, trained, data, loss=dl.losses.binary_cross_entropy, metrics=measured)
-    size, seconds = course.count(trained.params), course.seconds(history)
     row = ("neuron", f"iris {'/'.join(args.classes)}", size, "train accuracy", 100 * found["accuracy"], "%", seconds)
     course.report(args.out, [course.Result(*row)])
 

@@ -104,9 +104,9 @@ def main():
     for name, model in networks(hidden=16).items():
         print(f"\n{name}\n{dl.inspect.summary(model, windows.x[:1])}")
         trained, history = fit(model, windows.part("train"), epochs=args.epochs, seed=args.seed)
+        rows[name] = course.count(trained.params), course.seconds(history)
         judged[name] = rmse(truth["validation"], windows.forecast(model, trained, "validation"))
         forecasts[name] = windows.forecast(model, trained, "test")
-        rows[name] = course.count(trained.params), course.seconds(history)
     errors, best = {name: rmse(truth["test"], found) for name, found in forecasts.items()}, min(judged, key=judged.get)
     draw(args.out / "forecasts.png", series, test, forecasts, errors, best)
     print("\nRMSE on the validation part:", ", ".join(f"{name} {value:.4g}" for name, value in judged.items()))

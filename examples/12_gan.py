@@ -97,6 +97,7 @@ def main():
     settings = {"epochs": epochs, "batch_size": size, "remainder": "drop", "seed": args.seed}
     plot = dl.inspect.live_plot(args.out / "curves.png")
     s, history = dl.run(gan_step(**nets, **options), s, {"x": images}, callbacks=[plot], **settings)
+    row, seconds = (name, args.dataset, course.count(s["generator"].params)), course.seconds(history)
     judge = trained_judge(train, test, judge_epochs)
     made = dl.predict(nets["generator"], s["generator"], noise) / 2 + 0.5
     (features, chances), (real_features, real_chances) = judge(made), judge(test["x"])
@@ -107,7 +108,6 @@ def main():
     course.sheet(axes, made[chosen].reshape(10, 10, *images.shape[1:]))
     axes.set_title(f"{name}, {args.dataset}: one in {len(made) // 100} samples, by the class that the judge sees")
     axes.figure.savefig(args.out / "samples.png", dpi=100)
-    row, seconds = (name, args.dataset, course.count(s["generator"].params)), course.seconds(history)
     others = features, judge(train["x"][: len(made)])[0]
     far, least = (dl.metrics.frechet_distance(other, real_features) for other in others)
     print(f"real images: confidence {real_chances.max(-1).mean():.1%}, Fréchet distance of others {least:.3g}")
