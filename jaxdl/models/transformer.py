@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxdl import layers as L
 from jaxdl.combine import encoder_decoder, repeat, sequential, tie
@@ -72,12 +73,7 @@ def transformer(
 def _embedded(vocabulary: int, features: int, dropout: float) -> list[Any]:
     return [
         ("tokens", L.embedding(vocabulary, features)),
-        partial(times, factor=math.sqrt(features)),
+        partial(jnp.multiply, math.sqrt(features)),
         L.sinusoidal_positions(),
         *dropped(dropout),
     ]
-
-
-def times(x: jax.Array, factor: float) -> jax.Array:
-    """``factor · x``."""
-    return factor * x
