@@ -75,6 +75,8 @@ def main():
 
     iris = dl.data.iris()
     petals = [iris.features.index("petal length"), iris.features.index("petal width")]
+    if len(set(args.classes)) < 2:
+        parser.error(f"--classes must be two kinds, got {' and '.join(args.classes)}")
     first, second = (iris.classes.index(name) for name in args.classes)
     rows = np.isin(iris.data["y"], [first, second])
     data = {"x": iris.data["x"][rows][:, petals], "y": (iris.data["y"][rows] == second).astype(np.float32)[:, None]}

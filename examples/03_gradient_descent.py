@@ -1,7 +1,7 @@
 """Gradient descent on a linear model, whose least loss is known: the normal equations give it.
 
 θ ← θ − α ∇L(θ), with the gradient of all rows, of one row, or of a few. One row a step is cheap and noisy: it is near
-the goal after one pass and rests there only if α falls. Too large an α goes astray, too small a one crawls along the
+the goal after one pass and rests there only if α falls. Too large an α diverges, too small a one crawls along the
 valley of two features that say nearly the same. Momentum is faster there; RMSprop and Adam give each weight its own α.
 
 python examples/03_gradient_descent.py                                  # scikit-learn's diabetes, no network
@@ -77,7 +77,7 @@ def draw_valley(axes, data, features, steps):
 
 def main():
     parser = course.parser(__doc__, "03_gradient_descent", ["diabetes", "california_housing"])
-    parser.add_argument("--epochs", type=int, default=100, help="with few rows a step")
+    parser.add_argument("--epochs", type=int, default=100, help="with small batches")
     parser.add_argument("--steps", type=int, default=2000, help="with all rows")
     args = course.parse(parser)
     table = getattr(dl.data, args.dataset)()
@@ -88,7 +88,7 @@ def main():
     figure, found = course.figure(11, 8), {}
     (sizes, rates), (ways, valley) = figure.subplots(2, 2)
     for name, size, colour in (("stochastic", 1, "C1"), ("mini-batch", 32, "C2")):
-        rate = 0.5 / (1 / limit(data) + (x**2).sum(1).max() / size)  # half of where the mean distance grows
+        rate = 0.5 / (1 / limit(data) + (x**2).sum(1).max() / size)  # at most half of where the mean distance grows
         falling = optax.cosine_decay_schedule(rate, args.epochs * -(-len(x) // size))
         for style, label, schedule in ((":", f"α = {rate:.2g}", rate), ("-", f"α from {rate:.2g} to 0", falling)):
             options = {"optimizer": optax.sgd(schedule), "batch_size": size, "seed": args.seed}

@@ -15,14 +15,16 @@ import jaxdl as dl
 from jaxdl import layers as L
 
 
-def draw_weights(path, kernel, shape, count=48):
-    """What the neurons with the largest weights look for: blue pixels speak for it, red ones against it."""
-    largest = np.argsort(-np.square(kernel).sum(0))[:count]
-    figure = course.figure(9, 7)
-    for axes, weights in zip(figure.subplots(6, count // 6).flat, kernel.T[largest], strict=True):
-        reach = np.abs(weights).max()
-        axes.imshow(weights.reshape(shape), cmap="RdBu", vmin=-reach, vmax=reach)
+def draw_weights(path, kernel, shape):
+    """What the 48 neurons with the largest weights look for: blue pixels speak for it, red ones against it."""
+    largest = np.argsort(-np.square(kernel).sum(0))[:48]
+    rows = -(-len(largest) // 8)
+    figure = course.figure(9, 0.6 + 1.1 * rows)
+    for place, axes in enumerate(figure.subplots(rows, 8).flat):
         axes.set_axis_off()
+        if place < len(largest):
+            reach = np.abs(weights := kernel.T[largest[place]]).max()
+            axes.imshow(weights.reshape(shape), cmap="RdBu", vmin=-reach, vmax=reach)
     figure.suptitle("Weights from the pixels to neurons of the first layer (blue: for, red: against)")
     figure.savefig(path, dpi=90)
 

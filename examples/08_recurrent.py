@@ -109,8 +109,9 @@ def recall(args):
 def main():
     parser = course.parser(__doc__, "08_recurrent", ["sentences", "recall"])
     parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--gaps", type=int, nargs="+", default=[10, 20, 40, 80, 160], help="of recall, ascending")
+    parser.add_argument("--gaps", type=int, nargs="+", default=[10, 20, 40, 80, 160], help="of recall")
     args = course.parse(parser)
+    args.gaps = sorted(args.gaps)
     course.report(args.out, sentences(args) if args.dataset == "sentences" else recall(args))
 
 

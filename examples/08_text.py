@@ -44,7 +44,6 @@ SYSTEMS = {
 
 
 def linear_model(level):
-    """A linear classifier of the frequencies of words, pairs of words and pieces of words."""
     token, pieces = {"word": (r"\S+", "char_wb"), "character": (r"\S", "char")}[level]
     words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=token, sublinear_tf=True)
     pieces = TfidfVectorizer(analyzer=pieces, ngram_range=(2, 5), min_df=2, sublinear_tf=True)
@@ -105,7 +104,8 @@ def main():
     )
     both = {"x": [*train["x"], *held_out["x"]], "y": np.concatenate([train["y"], held_out["y"]])}
     linear, best = linear_model(level).fit(both["x"], both["y"]), max(curves, key=judged.get)
-    tested[LINEAR], costs[LINEAR] = 100 * linear.score(test["x"], test["y"]), (linear[-1].coef_.size, 0)
+    costs[LINEAR] = linear[-1].coef_.size + linear[-1].intercept_.size, 0
+    tested[LINEAR] = 100 * linear.score(test["x"], test["y"])
     draw(args.out / "accuracy.png", args.dataset, tested, curves)
     print("\nvalidation accuracy:", ", ".join(f"{name} {value:.2f} %" for name, value in judged.items()))
     both["x"] = dl.data.encode(tokenizer, both["x"], **shape)

@@ -1,8 +1,8 @@
 """Forecast the next value of a series by recurrent and convolutional networks, beside what needs no learning.
 
 Two forecasts cost nothing: the last value again (persistence), and the value a season ago (seasonal naive). A network
-reads a window of values, scaled by the training part alone, and answers how the next one differs from the last: so it
-begins near persistence, and learns what that misses. Training, validation and test part follow each other in time.
+reads a window of values, scaled by the training part alone, and answers how the next one differs from the last: zero at
+first, which is persistence, then it learns what that misses. Training, validation and test part follow in time.
 
 python examples/09_forecasting.py                                 # airline passengers, 144 months
 python examples/09_forecasting.py --dataset daily_temperatures    # each is found through JAXDL_DATA_DIR, or downloaded
@@ -28,15 +28,13 @@ TASKS = {
 NAIVE = ("persistence", "seasonal naive")
 
 
-def last(x):
-    return x[:, -1]  # (batch, time, features) -> (batch, features), which has seen the 15 steps up to there
-
-
 def networks(hidden):
     cells = {"simple RNN": L.simple_rnn, "LSTM": L.lstm, "GRU": L.gru}
-    found = {name: dl.sequential(cell(hidden, outputs="last"), L.dense(1)) for name, cell in cells.items()}
+    answer = L.dense(1, kernel_init=jax.nn.initializers.zeros)
+    found = {name: dl.sequential(cell(hidden, outputs="last"), answer) for name, cell in cells.items()}
+    last = lambda x: x[:, -1]  # (batch, time, features) -> (batch, features), which has seen 15 steps  # noqa: E731
     conv = [(L.conv(hidden, 3, padding="CAUSAL", dilation=dilation), jax.nn.relu) for dilation in (1, 2, 4)]
-    return found | {"causal CNN": dl.sequential(*[part for pair in conv for part in pair], last, L.dense(1))}
+    return found | {"causal CNN": dl.sequential(*[part for pair in conv for part in pair], last, answer)}
 
 
 class Windows:

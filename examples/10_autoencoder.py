@@ -53,7 +53,7 @@ def draw_units(path, model, params, images):
     encoder, decoder = (dl.sublayer(model, f"autoencoder/{half}").apply for half in ("encoder", "decoder"))
     codes = np.asarray(encoder(params["encoder"], {}, images.reshape(len(images), -1), train=False)[0])
     share, height = (codes > 0).mean(0), codes.sum(0) / (codes > 0).sum(0).clip(1)
-    alone = np.diag(height)[np.argsort(-share)[: np.count_nonzero(share)]]
+    alone = np.diag(height)[np.argsort(-share)[: max(1, np.count_nonzero(share))]]
     drawn = np.asarray(decoder(params["decoder"], {}, alone, train=False)[0])
     drawn = np.pad(drawn, [(0, -len(drawn) % 8), (0, 0)]).reshape(-1, 8, *images.shape[1:])
     on = f"{share.sum():.1f} of {len(share)} are on in an image, {(share == 0).sum()} never"

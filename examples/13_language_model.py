@@ -89,7 +89,7 @@ def draw_next(path, name, logits, text, show):
 def main():
     parser = course.parser(__doc__, "13_language_model", ["python_sources", "tiny_shakespeare"])
     parser.add_argument("--model", choices=["gpt", "lstm", "both"], default="both")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=2000, help="rounded up to parts of one length")
     parser.add_argument("--learning-rate", type=float, dest="rate", default=3e-3, help="the highest; nanoGPT has 1e-3")
     parser.add_argument("--characters", type=int, help="how many of the text, default: all")
     args = course.parse(parser)

@@ -21,25 +21,27 @@ EPOCHS = {"digits": 60, "mnist": 20, "trec": 15}
 
 
 def images(args):
-    """Train and test part, and a vision transformer: patches of 4×4 pixels, 2×2 of the small digits."""
+    """Training, validation and test part, and a vision transformer: patches of 4×4 pixels, 2×2 of the small digits."""
     train, test = course.images(args.dataset, args.seed)
     sizes = {"patch": 4 if args.dataset == "mnist" else 2, "features": 64, "layers": 4, "heads": HEADS}
-    return train, test, dl.models.vit(10, **sizes, dropout=0.1 if args.dropout is None else args.dropout), None
+    model = dl.models.vit(10, **sizes, dropout=0.1)
+    return *course.split(train, args.validation, args.seed), test, model, None
 
 
 def questions(args):
-    """Train and test part as tokens, an encoder, and the words of some test questions."""
+    """Training, validation and test part as tokens, an encoder, and the words of some test questions."""
     train, test = dl.data.trec()
     train = course.unseen(train, test)  # ten of the test questions are among the training ones
+    train, validation = course.split(train, args.validation, args.seed)
     words = dl.data.train_tokenizer(train["x"], vocabulary=8000)
     words.add_special_tokens(["[CLS]"])
     first = words.token_to_id("[CLS]")
     words.post_processor = processors.TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", first)])
     shown = [encoded.tokens[1:] for encoded in words.encode_batch(test["x"][:12])]
-    train, test = ({"x": dl.data.encode(words, part["x"], length=40), "y": part["y"]} for part in (train, test))
-    dropout = 0.3 if args.dropout is None else args.dropout
-    sizes = {"features": 128, "layers": 1, "heads": HEADS, "length": 40, "dropout": dropout}
-    return train, test, dl.models.bert_classifier(first + 1, len(dl.data.TREC_CLASSES), **sizes), shown
+    tokens = lambda part: part and {"x": dl.data.encode(words, part["x"], length=40), "y": part["y"]}  # noqa: E731
+    sizes = {"features": 128, "layers": 1, "heads": HEADS, "length": 40, "dropout": 0.3}
+    model = dl.models.bert_classifier(first + 1, len(dl.data.TREC_CLASSES), **sizes)
+    return *map(tokens, (train, validation, test)), model, shown
 
 
 def draw_places(path, embedding):
@@ -82,22 +84,20 @@ def draw_attention(path, model, trained, tokens, shown, said):
 
 def main():
     parser = course.parser(__doc__, "14_transformers", list(EPOCHS))
-    parser.add_argument("--epochs", type=int, help="default: 60 for digits, 20 for mnist, 15 for trec")
+    parser.add_argument("--epochs", type=int, help="default: 60 of digits, 20 of mnist, 15 of trec")
     parser.add_argument("--validation", type=float, default=0.1, help="share of the training part held out; 0: none")
-    parser.add_argument("--dropout", type=float, help="default: 0.1 for images, 0.3 for trec")
     args = course.parse(parser)
-    whole, test, model, shown = questions(args) if args.dataset == "trec" else images(args)
-    train, validation = dl.data.split(whole, args.validation, seed=args.seed) if args.validation else (whole, None)
+    args.epochs = args.epochs or EPOCHS[args.dataset]
+    train, validation, test, model, shown = questions(args) if args.dataset == "trec" else images(args)
     print(dl.inspect.summary(model, jax.tree.map(lambda leaf: leaf[:1], train["x"])))
-    epochs = EPOCHS[args.dataset] if args.epochs is None else args.epochs
-    steps = epochs * -(-len(train["y"]) // BATCH)
+    steps = args.epochs * -(-len(train["y"]) // BATCH)
     rate = optax.warmup_cosine_decay_schedule(0.0, 1e-3, steps // 10, steps)
     trained, history = dl.fit(
         model,
         train,
         loss=dl.losses.cross_entropy,
         optimizer=optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=0.05)),
-        epochs=epochs,
+        epochs=args.epochs,
         batch_size=BATCH,
         validation=validation,
         metrics={"accuracy": dl.metrics.accuracy},
@@ -111,9 +111,9 @@ def main():
         draw_attention(args.out / "attention.png", model, trained, some, shown, said)
     else:
         draw_places(args.out / "places.png", np.asarray(trained.params["positions"]["embedding"]))
-    row = ["encoder transformer" if shown else "vision transformer", args.dataset, course.count(trained.params)]
-    row += ["test accuracy", 100 * np.mean(predicted == test["y"]), "%", seconds]
-    course.report(args.out, [course.Result(*row)])
+    system, accuracy = "encoder" if shown else "vision", 100 * np.mean(predicted == test["y"])
+    row = f"{system} transformer", args.dataset, course.count(trained.params), "test accuracy", accuracy
+    course.report(args.out, [course.Result(*row, "%", seconds)])
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ class Result:
 
     **Fields** ``system``: what was trained; ``data``: on which set; ``parameters``: how many, or None; ``figure``: what
     was measured, such as ``"test accuracy"``; ``value``, in ``unit`` (``"%"``, ``"nats"``, ``""``); ``seconds``: of
-    training.
+    training, 0 of what is not trained.
     """
 
     system: str
@@ -59,12 +59,13 @@ def parser(doc: str | None, name: str, datasets: Sequence[str] = ()) -> argparse
 
 def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -> argparse.Namespace:
     """The options of the command line, once ``--out`` is a folder that can be written. What is counted, anything whole
-    but the seed, is 1 or more."""
+    but the seed, is 1 or more; the seed is 0 or more."""
     args = parser.parse_args(words)
     for name, value in vars(args).items():
         values = value if isinstance(value, list) else [value]
-        if name != "seed" and any(type(number) is int and number < 1 for number in values):
-            parser.error(f"--{name.replace('_', '-')} must be 1 or more, got {', '.join(map(str, values))}")
+        least = 0 if name == "seed" else 1
+        if any(type(number) is int and number < least for number in values):
+            parser.error(f"--{name.replace('_', '-')} must be {least} or more, got {', '.join(map(str, values))}")
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / ".writable").touch()
@@ -78,6 +79,11 @@ def images(name: str, seed: int) -> tuple[Any, Any]:
     """Training and test part of ``dl.data.digits``, split by the seed, ``mnist``, ``fashion_mnist`` or
     ``cifar10_subset``."""
     return dl.data.digits(seed=seed) if name == "digits" else getattr(dl.data, name)()
+
+
+def split(train: Any, share: float, seed: int) -> tuple[Any, Any]:
+    """The training part without a share of it, drawn by the seed, and that share; None for a share of 0."""
+    return dl.data.split(train, share, seed=seed) if share else (train, None)
 
 
 def unseen(part: dict[str, Any], test: dict[str, Any]) -> dict[str, Any]:

@@ -4,12 +4,14 @@ python examples/run_all.py --quick            # tiny budgets, minutes: does ever
 python examples/run_all.py --full             # the real budgets, hours on two cores; writes examples/RESULTS.md
 python examples/run_all.py --full --only 05 13
 
-It goes on where it was stopped: a run whose result lies in the folder is not made again, unless its command has
-changed. Data sets are found through JAXDL_DATA_DIR or downloaded; a run whose data is nowhere is left out with a word.
+It goes on where it was stopped: a run whose result lies in the folder is not made again, unless its command or its
+script has changed. Data sets are found through JAXDL_DATA_DIR or downloaded; a run whose data is nowhere is left out
+with a word.
 """
 
 import argparse
 import fnmatch
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -46,8 +48,10 @@ def main() -> None:
     args = arguments()
     jobs = list(planned(args))
     outcomes: dict[Job, Any] = {}
+    left = [job for job in jobs if done_before(job) is None]
+    done = f", {len(jobs) - len(left)} of them done before" if len(left) < len(jobs) else ""
     print(
-        f"{len(jobs)} runs, with one alone on two cores about {estimate(args, jobs)}; results in {args.out}/",
+        f"{len(jobs)} runs{done}; about {estimate(args, left)}, one alone on two cores; results in {args.out}/",
         flush=True,
     )
     for number, job in enumerate(jobs, 1):
@@ -83,6 +87,8 @@ def arguments() -> argparse.Namespace:
     for start in args.only or ():
         if not any(script.startswith(start) for script in known):
             parser.error(f"--only {start}: no script begins so; there are {', '.join(sorted(known))}")
+    if args.seeds is not None and args.quick:
+        parser.error("--seeds goes with --full")
     if args.seeds is not None and args.seeds < 1:
         parser.error(f"--seeds must be 1 or more, got {args.seeds}")
     return args
@@ -105,12 +111,16 @@ def estimate(args: argparse.Namespace, jobs: list[Job]) -> str:
 
 
 def done_before(job: Job) -> Any:
-    """The outcome that lies in the folder, if it is of the same command."""
+    """The outcome that lies in the folder, if it is of the same command and the same script."""
     path = job.folder / "outcome.json"
     if not path.is_file():
         return None
     outcome = json.loads(path.read_text(encoding="utf-8"))
-    return outcome if outcome["command"] == job.command else None
+    return outcome if (outcome["command"], outcome.get("script")) == (job.command, digest(job)) else None
+
+
+def digest(job: Job) -> str:
+    return hashlib.sha256((HERE / f"{job.run.script}.py").read_bytes()).hexdigest()
 
 
 def made(job: Job) -> dict[str, Any]:
@@ -120,7 +130,7 @@ def made(job: Job) -> dict[str, Any]:
     log = job.folder / "log.txt"
     words = [sys.executable, str(HERE / f"{job.run.script}.py"), *shlex.split(job.words)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])}
-    begin = time.perf_counter()
+    script, begin = digest(job), time.perf_counter()  # of the script as it begins
     with log.open("w") as stream:
         code = subprocess.run(
             [*words, "--seed", str(job.seed), "--out", str(job.folder)],
@@ -140,7 +150,7 @@ def made(job: Job) -> dict[str, Any]:
         goal for goal in job.run.goals if job.words == job.run.full and not any(meant(goal, row) for row in rows)
     ]:
         return {"error": f"no row of {job.folder / 'result.json'} is what is meant by {lost[0]}"}
-    outcome = {"command": job.command, "seconds": seconds, "rows": rows}
+    outcome = {"command": job.command, "script": script, "seconds": seconds, "rows": rows}
     part = job.folder / "outcome.part"
     part.write_text(json.dumps(outcome, indent=1, ensure_ascii=False), encoding="utf-8")
     part.rename(job.folder / "outcome.json")
@@ -179,7 +189,8 @@ def table(outcomes: dict[Job, Any], with_goals: bool) -> str:
         if with_goals:
             cells.append(judged(found[0][0].goals, rows[0], statistics.mean(values)))
         seconds = statistics.mean(row["seconds"] for row in rows)
-        cells += [f"{seconds:.0f} s" if seconds < 180 else f"{seconds / 60:.0f} min", f"`{command}`"]
+        time_of_it = "" if not seconds else f"{seconds:.0f} s" if seconds < 180 else f"{seconds / 60:.0f} min"
+        cells += [time_of_it, f"`{command}`"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -204,7 +215,8 @@ def head() -> str:
 
 Made by `python examples/run_all.py --full` with {versions}, on {platform.machine()} with {os.cpu_count()} cores: the
 mean over seeds, with the least and the greatest, where a run takes under five minutes, else one seed. The time is of
-the training, compiling included. What is chosen is chosen on a validation part; test parts are read once.
+the training, compiling included. The parameters of a GAN are its generator's. What is chosen is chosen on a validation
+part; test parts are read once.
 
 """
 

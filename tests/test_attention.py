@@ -410,6 +410,11 @@ def test_learned_positions_are_as_many_as_the_first_input_has_unless_told():
     np.testing.assert_array_equal(y[0], params["embedding"][:3])
     with pytest.raises(ValueError, match=r"input must have shape \(batch, up to 5, 2\); got float32\[1,6,2\]"):
         L.learned_positions().apply(params, state, jnp.zeros((1, 6, 2)), train=False)
+    whole = L.learned_positions(whole=True)
+    np.testing.assert_array_equal(whole.apply(params, state, x, train=False)[0][0], params["embedding"])
+    for time in (3, 6):
+        with pytest.raises(ValueError, match=rf"input must have shape \(batch, 5, 2\); got float32\[1,{time},2\]"):
+            whole.apply(params, state, jnp.zeros((1, time, 2)), train=False)
 
 
 def test_a_class_token_stands_first_and_the_first_step_is_its_own():

@@ -96,7 +96,9 @@ def test_scripts_refuse_an_unwritable_folder(tmp_path):
 @pytest.mark.parametrize(
     ("name", "words", "error"),
     [
+        ("01_neuron", "--classes setosa setosa", "--classes must be two kinds, got setosa and setosa"),
         ("05_mlp", "--hidden 8 0", "--hidden must be 1 or more, got 8, 0"),
+        ("08_recurrent", "--seed -1", "--seed must be 0 or more, got -1"),
         ("13_language_model", "--steps 0", "--steps must be 1 or more, got 0"),
         ("13_language_model", "--characters 500", "--characters must be 1,000 or more, got 500"),
         (

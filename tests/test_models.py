@@ -112,7 +112,7 @@ def test_stages_of_a_resnet_have_the_sizes_of_table_1(depth, expansion):
 
 
 @pytest.mark.slow
-def test_gpt_begins_with_the_deviations_of_gpt_2():
+def test_gpt_begins_with_the_deviations_of_its_docstring():
     params, _ = jax.jit(M.gpt(60, features=64, layers=2, heads=2, length=40).init)(KEY, jnp.zeros((1, 2), int))
     block, small = params["blocks"], 0.02 / np.sqrt(2 * 2)
     for leaf, deviation in (
@@ -171,10 +171,10 @@ def members(blocks):
     return [jax.tree.map(lambda leaf, i=i: leaf[i], blocks) for i in range(len(jax.tree.leaves(blocks)[0]))]
 
 
-def norm_first(p, x, heads, activation, causal):
-    y = layer_norm(p["attention_norm"], x)
+def norm_first(p, x, heads, activation, causal, epsilon=1e-5):
+    y = layer_norm(p["attention_norm"], x, epsilon)
     x = x + attention(p["attention"], y, y, heads, causal)
-    return x + feed_forward(p["mlp"], layer_norm(p["mlp_norm"], x), activation)
+    return x + feed_forward(p["mlp"], layer_norm(p["mlp_norm"], x, epsilon), activation)
 
 
 def norm_last(p, x, heads, activation, memory=None, epsilon=1e-5):
@@ -248,10 +248,9 @@ def test_vit_equals_numpy(x64):
     token = np.broadcast_to(p["class_token"]["token"], (2, 1, 6))
     y = np.concatenate([token, patches], 1) + p["positions"]["embedding"]
     for block in members(p["blocks"]):
-        y = norm_first(block, y, 2, gelu_by_tanh, causal=False)
-    np.testing.assert_allclose(
-        outcome(model, p, x), linear(p["dense"], layer_norm(p["norm"], y[:, 0])), rtol=1e-9, atol=1e-10
-    )
+        y = norm_first(block, y, 2, gelu_by_tanh, causal=False, epsilon=1e-6)
+    logits = linear(p["dense"], layer_norm(p["norm"], y[:, 0], 1e-6))
+    np.testing.assert_allclose(outcome(model, p, x), logits, rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.slow
@@ -452,21 +451,22 @@ def test_generators_stay_in_their_range_and_critics_score_each_example_alone():
 
 
 def test_dropout_is_where_it_is_asked_for():
-    for make in (
-        partial(M.mlp, 4, 2),
-        partial(M.cnn, 2, filters=(2,)),
-        partial(M.text_cnn, 5, 2),
-        partial(M.text_rnn, 5, 2),
-        partial(M.dense_discriminator),
-        partial(M.dcgan_discriminator),
-        partial(M.seq2seq, 5, 5, features=4, hidden=4),
-        partial(M.gpt, 5, length=4, **SMALL),
-        partial(M.bert, 5, length=4, **SMALL),
-        partial(M.bert_classifier, 5, 2, length=4, **SMALL),
-        partial(M.transformer, 5, 5, **SMALL),
-        partial(M.vit, 2, patch=2, **SMALL),
+    for make, layers, told in (
+        (partial(M.mlp, 4, 2), 1, 0),
+        (partial(M.cnn, 2, filters=(2,)), 1, 0),
+        (partial(M.text_cnn, 5, 2), 1, 0),
+        (partial(M.text_rnn, 5, 2), 2, 0),
+        (partial(M.dense_discriminator), 2, 0),
+        (partial(M.dcgan_discriminator), 2, 0),
+        (partial(M.seq2seq, 5, 5, features=4, hidden=4), 3, 0),
+        (partial(M.gpt, 5, length=4, **SMALL), 1, 2),
+        (partial(M.bert, 5, length=4, **SMALL), 1, 2),
+        (partial(M.bert_classifier, 5, 2, length=4, **SMALL), 2, 2),
+        (partial(M.transformer, 5, 5, **SMALL), 2, 2),
+        (partial(M.vit, 2, patch=2, **SMALL), 1, 2),
     ):
-        assert "dropout(rate=0.25)" in repr(make(dropout=0.25))
+        text = repr(make(dropout=0.25))
+        assert (text.count("dropout(rate=0.25)"), text.count("dropout=0.25")) == (layers, told)
         assert "dropout(" not in repr(make(dropout=0.0))
         with pytest.raises(ValueError, match=r"dropout.*rate must be a number from 0 up to, but not"):
             make(dropout=1.0)
@@ -508,7 +508,11 @@ ERRORS = [
         "dcgan_generator: shape must have spatial axes and a channel axis, such as (28, 28, 1); got 28",
     ),
     (lambda: M.vae(0), "vae: latents must be a positive int; got 0"),
-    (lambda: M.vae(2, shape=()), "vae: shape must be a positive int; got ()"),
+    (
+        lambda: M.vae(2, shape=()),
+        "vae: shape must be the shape of one example, positive ints such as (28, 28, 1); got ()",
+    ),
+    (lambda: M.dense_generator(shape="ab"), "positive ints such as (28, 28, 1); got 'ab'"),
     (lambda: M.vae(2, hidden=(4, -1)), "vae: hidden must be a positive int; got -1"),
     (lambda: M.gpt(9, features=4, layers=0, heads=2, length=4), "gpt: layers must be a positive int; got 0"),
     (

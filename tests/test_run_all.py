@@ -81,6 +81,10 @@ def test_a_tiny_budget_runs_each_once_and_goes_on_where_it_stopped(house):
     assert run(folder, "--quick").count("91.00 %") == 4
     assert (place / "runs.txt").read_text().count("run") == 1
     assert (place.parent.parent / "two_epochs_1" / "seed_0" / "runs.txt").read_text().count("run") == 2
+    with (folder / "one.py").open("a") as stream:
+        stream.write("# the script is another now\n")
+    assert "2 runs, 1 of them done before" in run(folder, "--quick")
+    assert (place / "runs.txt").read_text().count("run") == 2
 
 
 def test_the_real_budget_sets_the_mean_of_seeds_beside_the_target(house):
@@ -113,6 +117,7 @@ def test_what_has_no_data_is_left_out_and_what_fails_is_named(house):
 def test_unknown_scripts_and_seeds_are_refused(house):
     folder, _ = house
     assert "--only 7: no script begins so; there are one, two" in run(folder, "--quick", "--only", "7", code=2)
+    assert "--seeds goes with --full" in run(folder, "--quick", "--seeds", "3", code=2)
     assert "--seeds must be 1 or more, got 0" in run(folder, "--full", "--seeds", "0", code=2)
 
 

@@ -49,7 +49,11 @@ def sinusoidal_positions(*, base: float = 10_000.0) -> Any:
 
 @layer
 def learned_positions(
-    length: int | None = None, *, embedding_init: Initializer = small_normal, param_dtype: Any = jnp.float32
+    length: int | None = None,
+    *,
+    whole: bool = False,
+    embedding_init: Initializer = small_normal,
+    param_dtype: Any = jnp.float32,
 ) -> Any:
     """Add a learned vector for each position, ``y_p = x_p + embedding_p``.
 
@@ -58,10 +62,12 @@ def learned_positions(
 
     **Params** ``embedding: (length, features)``.
 
-    **Args** ``length``: how many there are, by default as many as the input of ``init`` has. ``embedding_init``: normal
-    with deviation 0.02, as in GPT-2 and BERT: small beside the vectors it is added to.
+    **Args** ``length``: how many there are, by default as many as the input of ``init`` has. ``whole``: whether an input
+    must have all of them, as the patches of an image must, whose places in a smaller one would be others.
+    ``embedding_init``: normal with deviation 0.02, as in BERT: small beside the vectors it is added to.
 
-    **Raises** ``ValueError`` for a sequence that is longer than ``length``. Where a compiled ``decode`` runs past it,
+    **Raises** ``ValueError`` for a sequence that is longer than ``length``, or shorter where it must be whole. Where a
+    compiled ``decode`` runs past it,
     which cannot raise, the outputs are nan.
 
     Example:
@@ -85,8 +91,10 @@ def learned_positions(
 
     def add(params: dict[str, Any], x: jax.Array, places: jax.Array | None) -> jax.Array:
         embedding = params["embedding"]
-        if x.shape[1] > embedding.shape[0] or x.shape[2] != embedding.shape[1]:
-            needs = f"input must have shape (batch, up to {embedding.shape[0]}, {embedding.shape[1]})"
+        places_fit = x.shape[1] == embedding.shape[0] if whole else x.shape[1] <= embedding.shape[0]
+        if not places_fit or x.shape[2] != embedding.shape[1]:
+            up_to = "" if whole else "up to "
+            needs = f"input must have shape (batch, {up_to}{embedding.shape[0]}, {embedding.shape[1]})"
             raise bad_value(call, needs, x)
         added = embedding[None, : x.shape[1]] if places is None else jnp.take(embedding, places, axis=0)
         return x + added.astype(x.dtype)

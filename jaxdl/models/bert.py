@@ -39,8 +39,8 @@ def bert(
     parameters.
 
     **Args** ``token_types``: how many there are, such as first and second sentence. ``dropout``: of the embedded input,
-    of the weights of attention and of each branch's output. Kernels and tables begin normal with deviation 0.02; the
-    activation is the exact GELU, the norms' epsilon 1e-12, as in BERT.
+    of the weights of attention and of each branch's output. The activation is the exact GELU, the norms' epsilon 1e-12,
+    as in BERT; kernels and tables begin normal with deviation 0.02, where BERT cuts the normal off at two deviations.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -55,9 +55,8 @@ def bert(
 
     **References** Devlin, Chang, Lee and Toutanova, BERT: pre-training of deep bidirectional transformers, 2018.
     """
-    pool = sequential(L.first_step(), L.dense(features, kernel_init=small), jnp.tanh)
     encoder = _encoder(vocabulary, features, layers, heads, length, token_types, dropout)
-    return sequential(*encoder, ("ends", branch(("hidden", same), ("pool", pool), merge="tuple")))
+    return sequential(*encoder, ("ends", branch(("hidden", same), ("pool", _pool(features)), merge="tuple")))
 
 
 def bert_classifier(
@@ -89,9 +88,13 @@ def bert_classifier(
 
     **References** Devlin, Chang, Lee and Toutanova, BERT: pre-training of deep bidirectional transformers, 2018.
     """
-    pool = sequential(L.first_step(), L.dense(features, kernel_init=small), jnp.tanh)
     encoder = _encoder(vocabulary, features, layers, heads, length, token_types, dropout)
-    return sequential(*encoder, ("pool", pool), *dropped(dropout), L.dense(classes, kernel_init=small))
+    return sequential(*encoder, ("pool", _pool(features)), *dropped(dropout), L.dense(classes, kernel_init=small))
+
+
+def _pool(features: int) -> Layer:
+    """The first token, through a dense layer and tanh."""
+    return sequential(L.first_step(), L.dense(features, kernel_init=small), jnp.tanh)
 
 
 def _encoder(

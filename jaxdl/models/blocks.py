@@ -21,6 +21,9 @@ def many(call: str, name: str, values: Any, least: int = 1) -> tuple[int, ...]:
 
 def example_shape(call: str, shape: Any) -> tuple[int, ...]:
     """The shape of one example as a tuple of positive ints, or an error that names it."""
+    if isinstance(shape, str) or (isinstance(shape, Sequence) and not shape):
+        needs = "shape must be the shape of one example, positive ints such as (28, 28, 1)"
+        raise bad_value(call, needs, repr(shape))
     found = sizes(call, "shape", shape)
     return (found,) if isinstance(found, int) else found
 

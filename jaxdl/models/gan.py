@@ -1,6 +1,6 @@
 """Generators and discriminators of generative adversarial networks.
 
-A generator makes examples of noise, a discriminator scores examples: each is a model of its own, and the game between
+A generator makes examples from noise, a discriminator scores examples: each is a model of its own, and the game between
 them is a step of one's own for :func:`jaxdl.run`.
 """
 

@@ -22,10 +22,12 @@ def vit(
     """A vision transformer: an image as a sequence of patches with a class token before it, blocks that normalise
     first, a last norm, and a dense layer on the token.
 
-    GELU is its approximation by tanh, and the norms' epsilon is 1e-5; the published ViT has exact GELU and 1e-6.
+    GELU is its approximation by tanh, and the norms' epsilon 1e-6, as in the authors' code; PyTorch's ViT has the exact
+    GELU.
 
     **Shapes** ``x: (batch, height, width, channels) -> (batch, classes)``. Height and width are those of ``init``'s
-    input, which say how many positions there are; what does not fill a patch is left out.
+    input, which say how many positions there are; what does not fill a patch is left out. An image of another number of
+    patches is an error.
 
     **Params** ``patches``, ``class_token``, ``positions``, ``blocks`` (each leaf with a leading axis of ``layers``),
     ``norm``, ``dense``. ViT-B/16, ``vit(1000, patch=16, features=768, layers=12, heads=12)``, has 86,567,656 parameters
@@ -47,17 +49,17 @@ def vit(
     **References** Dosovitskiy et al., An image is worth 16x16 words, 2020.
     """
     positive_int("vit", "patch", patch)
-    block = L.transformer_block(
-        heads, hidden=hidden, causal=False, dropout=dropout, mlp=partial(L.feed_forward, dropout=dropout)
-    )
+    norm = partial(L.layer_norm, epsilon=1e-6)
+    mlp = partial(L.feed_forward, dropout=dropout)
+    block = L.transformer_block(heads, hidden=hidden, causal=False, dropout=dropout, mlp=mlp, norm=norm)
     return sequential(
         ("patches", L.conv(features, patch, strides=patch)),
         L.reshape(-1, features),
         L.class_token(),
-        ("positions", L.learned_positions()),
+        ("positions", L.learned_positions(whole=True)),
         *dropped(dropout),
         ("blocks", repeat(block, layers)),
-        ("norm", L.layer_norm()),
+        ("norm", norm()),
         L.first_step(),
         L.dense(classes),
     )
