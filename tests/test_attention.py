@@ -241,6 +241,7 @@ def derivatives(arguments, options):
     return jax.jit(lambda: (every(closed), every(partial(closed, drop=lambda weights: weights))))()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", CLOSED.values(), ids=CLOSED)
 def test_the_closed_derivative_is_that_of_jax_in_both_modes_and_orders(options):
     with jax.enable_x64(True):

@@ -419,6 +419,7 @@ NARROW = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize(("function", "shape", "kernel_shape"), NARROW.values(), ids=NARROW)
 def test_half_precision(function, shape, kernel_shape, dtype):

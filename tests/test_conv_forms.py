@@ -31,6 +31,7 @@ FEWER = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", ["all at once", "some at a time"])
 @pytest.mark.parametrize(("form", "shape", "kernel_shape", "options"), FEWER.values(), ids=FEWER)
 def test_fewer_patches_give_what_the_loop_gives(x64, monkeypatch, form, shape, kernel_shape, options, images):
@@ -247,6 +248,7 @@ CHUNKED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("function", "shape", "kernel_shape", "options"), CHUNKED.values(), ids=CHUNKED)
 def test_images_taken_some_at_a_time_give_the_same(x64, monkeypatch, function, shape, kernel_shape, options):
     x, (kernel, _) = normal(shape, 1), kernel_and_bias(kernel_shape)
@@ -339,6 +341,7 @@ LARGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("function", "shape", "kernel_shape", "options"), LARGE.values(), ids=LARGE)
 def test_programs_do_not_grow_with_the_window_and_give_what_lax_gives(function, shape, kernel_shape, options):
     x, kernel = normal(shape, 1, np.float32), normal(kernel_shape, 2, np.float32)

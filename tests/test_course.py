@@ -44,6 +44,7 @@ def test_scripts_are_short_and_say_what_one_will_see():
         assert f"python examples/{path.name}" in text.split('"""')[1], path.name
 
 
+@pytest.mark.slow
 def test_01_neuron(tmp_path):
     text, rows = course("01_neuron.py", tmp_path, "--epochs", 30, pictures=["activations.png", "decision.png"])
     assert "sigmoid  f(-2) = 0.1192, f(-1) = 0.2689, f(0) = 0.5000, f(1) = 0.7311, f(2) = 0.8808" in text

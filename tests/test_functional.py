@@ -176,6 +176,7 @@ def lax_conv(x, kernel, *, strides, padding, dilation, groups):
     )
 
 
+@pytest.mark.slow
 @given(conv_geometries())
 @settings(max_examples=20, deadline=None, derandomize=True, database=None)
 def test_conv_and_its_gradients_equal_lax_whatever_the_geometry(geometry):
@@ -503,6 +504,7 @@ def test_gradients_equal_finite_differences(x64, function, arguments):
     check_against_finite_differences(function, *arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("function", "arguments"), [(f, a) for f, *a in SMOOTH.values()], ids=SMOOTH)
 def test_half_precision_in_half_precision_out(function, arguments):
     for dtype in HALVES:

@@ -89,6 +89,7 @@ def test_smoothing_blends_with_the_uniform_distribution():
     assert_close(losses.cross_entropy(logits, labels, label_smoothing=0.3), 0.7 * sharp + 0.3 * uniform)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.int8, jnp.uint8, jnp.int16, jnp.int32, jnp.uint32])
 def test_labels_may_be_of_any_integer_type(dtype):
     logits = np.random.default_rng(1).normal(size=(3, 300)).astype(np.float32)
@@ -258,6 +259,7 @@ def test_gradients_equal_finite_differences(x64, loss, prediction, target):
     check_grads(lambda p: function(p, target), (jnp.asarray(prediction, jnp.float64),), 1, ["rev", "fwd"], eps=1e-5)
 
 
+@pytest.mark.slow
 @batches_too
 def test_half_precision_gives_float32_and_an_empty_batch_nothing(loss, prediction, target):
     narrow = jnp.asarray(prediction, jnp.bfloat16)
@@ -270,12 +272,14 @@ def test_half_precision_gives_float32_and_an_empty_batch_nothing(loss, predictio
         assert gradient.shape == prediction[:0].shape
 
 
+@pytest.mark.slow
 @every_loss
 def test_targets_may_be_constants_of_a_jitted_function(loss, prediction, target):
     constant = jnp.asarray(target)
     assert_close(jax.jit(lambda prediction: loss(prediction, constant))(prediction), loss(prediction, target))
 
 
+@pytest.mark.slow
 @every_loss
 def test_losses_are_traced_by_jit_and_vmap(loss, prediction, target):
     expected = loss(prediction, target)
@@ -466,6 +470,7 @@ EDGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edge", EDGES.values(), ids=EDGES)
 def test_gradients_are_finite_at_edges(edge):
     values, vjp = jax.vjp(jax.jit(edge), ZERO)
@@ -489,6 +494,7 @@ def test_beside_the_logits_and_their_gradient_no_array_of_their_size_is_made():
     assert memory.temp_size_in_bytes < 0.1 * spec.size * 4
 
 
+@pytest.mark.slow
 def test_the_gradient_of_integer_labels_is_softmax_less_the_label_in_both_modes(x64):
     logits, labels = 3 * jax.random.normal(jax.random.key(0), (2, 3, 5)), jnp.array([[0, 4, 2], [1, 1, 3]])
     found = jax.grad(lambda z: losses.cross_entropy(z, labels).sum())(logits)

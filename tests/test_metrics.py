@@ -275,6 +275,7 @@ def assert_equals_the_whole(found, x, y, weight, rel=2e-6):
         np.testing.assert_allclose(found[name], expected, err_msg=name, **tolerance)
 
 
+@pytest.mark.slow
 @given(st.integers(1, MANY + 5), st.integers(0, 2**32 - 1), st.sampled_from([(), (1,), (0, 2)]))
 @settings(max_examples=5, deadline=None, derandomize=True, database=None)
 def test_any_metric_over_any_batches_is_scikit_learns_on_the_whole(batch_size, seed, missing):

@@ -39,6 +39,7 @@ def test_the_mask_drops_just_its_share(rate):
     assert abs(neighbours) < 5 / np.sqrt(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(), (1,), (7,), (3, 5), (0, 4), (4, 0), (2, 3, 5), (3, 1, 1, 2)], ids=str)
 def test_the_mask_has_any_shape(shape):
     assert _kept(KEY, 0.5, shape).shape == shape

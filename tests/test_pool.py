@@ -139,6 +139,7 @@ def test_a_tie_of_large_windows_that_are_nan_stays_within_them():
     assert (float(jnp.sum(dx)), float(jnp.abs(dx[:, 9:]).sum())) == (1, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "window", "options"),
     [
@@ -401,6 +402,7 @@ FUNCTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 def test_half_precision_and_no_examples(function):
     wide = np.random.default_rng(8).permutation(4 * 4 * 8).reshape(1, 4, 4, 8).astype(np.float32) / 32

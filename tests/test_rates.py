@@ -73,6 +73,7 @@ def test_the_users_state_stays_as_it_is_and_is_what_it_begins_with():
     assert int(state.step) == 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pair", "stream", "iterator", "source"])
 def test_it_takes_any_data(kind):
     def stream(epoch, start):

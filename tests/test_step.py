@@ -126,6 +126,7 @@ def test_batch_norm_goes_from_part_to_part_and_dropout_has_a_key_for_each():
     assert len(set(seen)) == 3
 
 
+@pytest.mark.slow
 def test_fit_accumulates_over_uneven_tails():
     data = labelled(23)
     options = dict(loss=CE, optimizer=OPTIMIZER, epochs=2, batch_size=8, progress=False)

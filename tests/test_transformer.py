@@ -220,6 +220,7 @@ def test_pieces_of_any_size_equal_the_full_pass(make):
         np.testing.assert_allclose(y, whole, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", READERS.values(), ids=READERS)
 def test_ragged_prompts_go_on_at_their_own_lengths(make):
     """Prompts and a ragged next piece, each padded with noise, against every example alone."""
