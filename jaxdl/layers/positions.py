@@ -62,8 +62,8 @@ def learned_positions(
 
     **Params** ``embedding: (length, features)``.
 
-    **Args** ``length``: how many there are, by default as many as the input of ``init`` has. ``whole``: whether an input
-    must have all of them, as the patches of an image must, whose places in a smaller one would be others.
+    **Args** ``length``: how many there are, by default as many as the input of ``init`` has. ``whole``: whether an
+    input must have all of them, as the patches of an image must, whose places in a smaller one would be others.
     ``embedding_init``: normal with deviation 0.02, as in BERT: small beside the vectors it is added to.
 
     **Raises** ``ValueError`` for a sequence that is longer than ``length``, or shorter where it must be whole. Where a

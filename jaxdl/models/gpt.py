@@ -41,7 +41,8 @@ def gpt(
     table of tokens serves the logits as well.
 
     Kernels and tables begin normal with deviation 0.02, those whose product is added to the residual sum with
-    ``0.02 / √(2 · layers)``, as in GPT-2, whose table of positions alone begins with 0.01. GELU is its approximation by tanh, and the norms' epsilon is 1e-5, as there.
+    ``0.02 / √(2 · layers)``, as in GPT-2, whose table of positions alone begins with 0.01. GELU is its approximation by
+    tanh, and the norms' epsilon is 1e-5, as there.
 
     Example:
         >>> import jax, jax.numpy as jnp
