@@ -17,6 +17,7 @@ from jaxdl import losses as losses
 from jaxdl import metrics as metrics
 from jaxdl import models as models
 from jaxdl import penalties as penalties
+from jaxdl import sharding as sharding
 from jaxdl import train as train
 from jaxdl.combine import branch as branch
 from jaxdl.combine import encoder_decoder as encoder_decoder
@@ -38,6 +39,7 @@ from jaxdl.core import Sum as Sum
 from jaxdl.core import layer as layer
 from jaxdl.core import stateless as stateless
 from jaxdl.core import sublayer as sublayer
+from jaxdl.sharding import mesh as mesh
 from jaxdl.train import Checkpoint as Checkpoint
 from jaxdl.train import NonfiniteError as NonfiniteError
 from jaxdl.train import Stop as Stop

@@ -14,10 +14,10 @@ ROOT = pathlib.Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "jaxdl").rglob("*.py"))
 FLOORS = [
     ("core",), ("functional",), ("losses", "metrics", "penalties"), ("layers",), ("combine",), ("models",), ("data",),
-    ("parallel",), ("train",), ("inspect",), ("interop",),
+    ("sharding",), ("train",), ("inspect",), ("interop",),
 ]  # fmt: skip
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-MAY = {"data": {"core", "functional"}, "parallel": {"core"}}
+MAY = {"data": {"core", "functional"}, "sharding": {"core"}}
 NEVER = {"train": {"layers", "combine", "models"}}
 
 

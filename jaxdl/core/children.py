@@ -13,6 +13,7 @@ from jaxdl.core.contract import Built, LayerLike, Params, Part, State, Visit
 from jaxdl.core.errors import bad_value, located
 from jaxdl.core.layer import Layer, checked_result, decoding_of
 from jaxdl.core.lift import lift
+from jaxdl.core.spread import inside
 from jaxdl.core.watch import watched
 
 Child = tuple[str, LayerLike]
@@ -186,7 +187,8 @@ class Children:
         name, layer = child
 
         def run(state: State, x: Any) -> tuple[Any, State]:
-            result = layer.apply(params.get(name, {}), state, x, train=train, key=child_key(key, name))
+            with inside(name):
+                result = layer.apply(params.get(name, {}), state, x, train=train, key=child_key(key, name))
             return checked_result(name, result)
 
         with located(self.kind, name, x):
@@ -200,7 +202,7 @@ class Children:
     ) -> Any:
         """Let a child read the first positions, put its cache (if it has any) under its name, and give its output."""
         name, layer = child
-        with located(self.kind, name, x):
+        with located(self.kind, name, x), inside(name):
             y, child_cache = decoding_of(layer).prefill(params.get(name, {}), state.get(name, {}), x, length=length)
         if jax.tree.leaves(child_cache):
             cache[name] = child_cache
@@ -209,7 +211,7 @@ class Children:
     def decode_one(self, child: Child, params: Params, cache: Any, x: Any, new_cache: dict[str, Any]) -> Any:
         """Let a child read the next positions, put its new cache (if any) under its name, and give its output."""
         name, layer = child
-        with located(self.kind, name, x):
+        with located(self.kind, name, x), inside(name):
             y, child_cache = decoding_of(layer).decode(params.get(name, {}), cache.get(name, {}), x)
         if jax.tree.leaves(child_cache):
             new_cache[name] = child_cache

@@ -14,6 +14,7 @@ from jaxdl.core.errors import bad_type, given, spelled_out
 from jaxdl.core.identity import identity
 from jaxdl.core.ragged import Ragged
 from jaxdl.core.show import call_text
+from jaxdl.core.spread import gathered
 
 P = ParamSpec("P")
 
@@ -130,7 +131,10 @@ def _record(make: Callable[..., Any], args: Any, kwargs: Any, build: bool, wraps
     def apply(params: Params, state: State, x: Any, *, train: bool, key: jax.Array | None = None) -> tuple[Any, State]:
         check_train(call, train)
         with spelled_out(kind, call), given(call, params, state):
-            return checked_result(call, raw_apply(params, state, x, train=train, key=key))
+            if build:  # what is inside of it uses the parameters
+                return checked_result(call, raw_apply(params, state, x, train=train, key=key))
+            used = functools.partial(raw_apply, train=train)
+            return checked_result(call, gathered(used, params, state, x, key=key))
 
     def init(key: jax.Array, x: Any) -> tuple[Params, State]:
         with spelled_out(kind, call):

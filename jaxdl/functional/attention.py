@@ -12,6 +12,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from jaxdl.core.checks import check_lengths, floating, positive_int
 from jaxdl.core.errors import bad_value, describe
+from jaxdl.core.spread import is_spread
 
 
 def attention(
@@ -75,10 +76,11 @@ def attention(
     dtype = jnp.promote_types(query.dtype, jnp.float32)
     # Heads beside the batch, so that both products are plain batched ones, and the query heads that share a key head
     # beside time, so that no key is repeated.
-    q = query.swapaxes(1, 2).reshape(batch * kv_heads, heads // kv_heads * time, features)
-    k = key.swapaxes(1, 2).reshape(batch * kv_heads, keys, features)
-    v = value.swapaxes(1, 2).reshape(batch * kv_heads, keys, out)
-    scores = jnp.einsum("btf,bkf->btk", q, k, preferred_element_type=dtype) / math.sqrt(features)
+    groups = (batch, kv_heads) if is_spread() else (batch * kv_heads,)
+    q = query.swapaxes(1, 2).reshape(*groups, heads // kv_heads * time, features)
+    k = key.swapaxes(1, 2).reshape(*groups, keys, features)
+    v = value.swapaxes(1, 2).reshape(*groups, keys, out)
+    scores = jnp.einsum("...tf,...kf->...tk", q, k, preferred_element_type=dtype) / math.sqrt(features)
     scores = scores.reshape(batch, heads, time, keys)
     if bias is not None:
         scores = scores + jnp.where(bias != -jnp.inf, bias, 0).astype(dtype)
@@ -97,10 +99,10 @@ def _weights(scores: jax.Array, visible: jax.Array | None) -> jax.Array:
 
 
 def _met(weights: jax.Array, v: jax.Array) -> jax.Array:
-    """Weights (batch, heads, time, keys) times the values (batch · kv_heads, keys, out)."""
-    rows = weights.size // max(v.shape[0] * v.shape[1], 1)
-    flat = weights.astype(v.dtype).reshape(v.shape[0], rows, v.shape[1])
-    return jnp.einsum("btk,bkf->btf", flat, v, preferred_element_type=weights.dtype)
+    """Weights (batch, heads, time, keys) times the values (batch · kv_heads, keys, out), or (batch, kv_heads, …)."""
+    rows = weights.size // max(math.prod(v.shape[:-1]), 1)
+    flat = weights.astype(v.dtype).reshape(*v.shape[:-2], rows, v.shape[-2])
+    return jnp.einsum("...tk,...kf->...tf", flat, v, preferred_element_type=weights.dtype)
 
 
 @jax.custom_jvp
@@ -124,7 +126,7 @@ def _mixed_jvp(
         return y, dy
     # What is hidden has a weight of zero, but may have a gradient of inf in half precision.
     change = weights * dscores if visible is None else jnp.where(visible, weights * dscores, 0)
-    total = change.sum(-1).reshape(*y.shape[:2], 1)
+    total = change.sum(-1).reshape(*y.shape[:-1], 1)
     return y, dy + _met(change, v) - y * total
 
 

@@ -9,6 +9,7 @@ from jax import lax
 
 from jaxdl.core.checks import floating
 from jaxdl.core.errors import bad_value, describe
+from jaxdl.core.spread import is_spread
 from jaxdl.functional.shape import along_last
 
 
@@ -32,6 +33,9 @@ def dense(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> jax
         raise bad_value("dense", f"kernel must have shape ({x.shape[-1]}, features) for input {describe(x)}", kernel)
     if bias is not None and bias.shape != kernel.shape[1:]:
         raise bad_value("dense", f"bias must have shape ({kernel.shape[1]},)", bias)
+    if is_spread():
+        y = jnp.matmul(x, kernel)
+        return y if bias is None else y + along_last(bias, y.ndim)
     y = x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) @ kernel
     y = y if bias is None else y + _repeated(bias, y.shape[0])
     return y.reshape(*x.shape[:-1], kernel.shape[1])

@@ -19,6 +19,9 @@ from jaxdl.inspect.plots import plot_rates as plot_rates
 from jaxdl.inspect.recompiled import Change as Change
 from jaxdl.inspect.recompiled import Changes as Changes
 from jaxdl.inspect.recompiled import why_recompiled as why_recompiled
+from jaxdl.inspect.sharding import Lying as Lying
+from jaxdl.inspect.sharding import Sharding as Sharding
+from jaxdl.inspect.sharding import describe_sharding as describe_sharding
 from jaxdl.inspect.summary import Line as Line
 from jaxdl.inspect.summary import Summary as Summary
 from jaxdl.inspect.summary import summary as summary

@@ -8,13 +8,12 @@ from contextlib import closing
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.core import bad_value, describe
 from jaxdl.core.checks import is_int
 from jaxdl.data.split import count_examples
-from jaxdl.train.feed import Check, Feed, Plan, Prepare, Segment, batch_spec, check_finite
+from jaxdl.train.feed import Check, Device, Feed, Plan, Prepare, Segment, batch_spec, check_finite
 from jaxdl.train.prefetch import prefetch
 
 CHUNK_BYTES = 32 << 20
@@ -49,7 +48,7 @@ def _chunk(parts: list[Any], batch_size: int, steps: int, room: int, first: int)
 
 
 def _read_ahead(
-    segments: Callable[[int, int], Iterator[Segment]], numbers: range, start: int
+    segments: Callable[[int, int], Iterator[Segment]], to: Device, numbers: range, start: int
 ) -> Generator[Iterator[Segment], None, None]:
     """Each epoch's segments, read by a thread and put on the device there; the next epoch's first ones as well."""
     # Settings such as float64 are a thread's own.
@@ -59,7 +58,7 @@ def _read_ahead(
         for number in numbers:
             for segment in segments(number, start if number == numbers.start else 0):
                 with jax.enable_x64(wide), jax.default_device(device):
-                    data, order = jax.tree.map(jnp.asarray, (segment.data, segment.order))
+                    data, order = to.data(segment.data), to.order(segment.order)
                 yield segment._replace(data=data, order=order)
             yield None
 
@@ -112,7 +111,7 @@ class ChunkFeed(Feed):
             yield _chunk([self._load(tail)], len(tail), 1, 1, len(rows))
 
     def epochs(self, numbers: range, start: int = 0) -> Generator[Iterator[Segment], None, None]:
-        return _read_ahead(self._segments, numbers, start)
+        return _read_ahead(self._segments, self.device, numbers, start)
 
 
 class StreamFeed(Feed):
@@ -204,7 +203,7 @@ class StreamFeed(Feed):
         return _chunk(held, kind[1], len(held), room, first)
 
     def epochs(self, numbers: range, start: int = 0) -> Generator[Iterator[Segment], None, None]:
-        return _read_ahead(self._segments, numbers, start)
+        return _read_ahead(self._segments, self.device, numbers, start)
 
 
 def _kind(call: str, batch: Any) -> Kind:

@@ -15,6 +15,7 @@ from jaxdl.train.feed import Feed, Segment
 from jaxdl.train.guard import Begun, are_finite, is_finite_loss, stopped
 from jaxdl.train.memory import told_what_fills_it
 from jaxdl.train.pace import Pace
+from jaxdl.train.placement import Spread
 from jaxdl.train.program import (
     Flat,
     OnNonfinite,
@@ -48,9 +49,10 @@ class Dispatcher:
         key: jax.Array | None = None,
         beside: ThreadPoolExecutor | None = None,
         guard: OnNonfinite = None,
+        placement: Spread | None = None,
     ):
         self.call, self.step, self.transform, self.feed = call, step, transform, feed
-        self.key, self.beside, self.guard = key, beside, guard
+        self.key, self.beside, self.guard, self.placement = key, beside, guard, placement
         self.finite: np.ndarray | None = None
         self.kept: Any = None
         self.paces: dict[Any, Pace] = {}
@@ -67,6 +69,7 @@ class Dispatcher:
         if not isinstance(totals, dict):  # None at the start of an epoch; the bare sums in a resumed one
             zero = self._zero(state, segment)
             totals = zero if totals is None else _resumed(zero, totals)
+            totals = totals if self.placement is None else self.placement.whole(totals)
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves((segment.order, segment.data)))
         if shapes not in self.paces:
             state, totals = self._prepared(state, totals, segment)
@@ -113,7 +116,7 @@ class Dispatcher:
         if self.zero is not None:
             return zeros_like(self.zero)
         arguments = state, segment.data, segment.order, self.key
-        totals = zero_totals(self.step, self.transform, self.guard, *arguments)
+        totals = zero_totals(self.step, self.transform, self.guard, *arguments, placement=self.placement)
         self.zero = specs(totals)
         return totals
 
@@ -124,10 +127,12 @@ class Dispatcher:
         data, reached = (segment.data, segment.order), stop
         with told_what_fills_it(self.call, state, segment, self.guard == "raise"):
             if self.key is None:
-                totals = evaluation_program(self.step, self.transform, state, totals, *data, where)
+                fixed = self.step, self.transform
+                totals = evaluation_program(*fixed, state, totals, *data, where, placement=self.placement)
             else:
-                fixed = self.step, self.transform, self.guard
-                state, totals, reached = train_program(*fixed, state, totals, *data, self.key, where)
+                rest = state, totals, *data, self.key, where
+                program = train_program(self.step, self.transform, self.guard, *rest, placement=self.placement)
+                state, totals, reached = program
             return state, jax.block_until_ready(totals), int(reached)
 
     def _prepared(self, state: Any, totals: Totals, segment: Segment) -> Any:
@@ -146,9 +151,11 @@ class Dispatcher:
                 stacklevel=2,
             )
         if self.beside is not None and not self.paces and (tail := self.feed.tail()) is not None:
-            arguments = (*specs((state, totals, *tail, self.key)), jax.ShapeDtypeStruct((4,), jnp.int32))
+            where = jax.ShapeDtypeStruct((4,), jnp.int32)
+            arguments = (*jax.tree.map(_lying, (state, totals, *tail, self.key)), where)
             # Traced here, where the caller's settings (float64, say) hold: they are a thread's own.
-            lowered = train_program.lower(self.step, self.transform, self.guard, *arguments)
+            fixed = self.step, self.transform, self.guard
+            lowered = train_program.lower(*fixed, *arguments, placement=self.placement)
             self.tail = self.beside.submit(lowered.compile)
         return state, totals
 
@@ -165,6 +172,12 @@ def _resumed(zero: Totals, saved: Sequence[tuple[str, Any, Any]]) -> Totals:
         return Flat(sums[name][0], high.shape, high.finish), Flat(sums[name][1], low.shape, low.finish)
 
     return {name: found(name, zeros) for name, zeros in zero.items()}
+
+
+def _lying(leaf: Any) -> jax.ShapeDtypeStruct:
+    """The spec of an array, with where it was put; what nobody put anywhere goes where the rest of a program is."""
+    where = leaf.sharding if getattr(leaf, "committed", True) else None
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
 
 
 def _copied(tree: Any) -> Any:

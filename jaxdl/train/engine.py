@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxdl.core import bad_value
 from jaxdl.core.checks import check_seed, is_int, positive_int
@@ -23,6 +24,7 @@ from jaxdl.train.feed import Feed, Segment
 from jaxdl.train.guard import NonfiniteError, check_guard
 from jaxdl.train.interrupt import Interrupt, catch_interrupt
 from jaxdl.train.keeper import Keeper, Position
+from jaxdl.train.placement import Placement, placement_on
 from jaxdl.train.program import OnNonfinite, StepFn, means
 from jaxdl.train.progress import Progress
 from jaxdl.train.sources import open_feed
@@ -52,6 +54,8 @@ def run(
     resume: bool = False,
     consume: bool = False,
     on_nonfinite: OnNonfinite = "raise",
+    mesh: Mesh | None = None,
+    sharding: Any = "data",
 ) -> tuple[Any, History]:
     """Drive a step over epochs of data: ``step(train_state, batch) -> (train_state, metrics)``.
 
@@ -89,6 +93,10 @@ def run(
     there, so it must give the same batches in the same order each time.
     ``callbacks``: each is called with an :class:`Event`, and returns None, or a :class:`Stop` to end the run.
     ``progress``: a bar and a table on a terminal, else plain lines.
+    ``mesh``: devices to spread each batch over, such as ``dl.mesh(data=-1)``; the result is that of one device, within
+    rounding. A batch that does not divide is on all of them whole. ``sharding``: how the train state lies there:
+    ``"data"`` on all whole, ``"fsdp"``, ``"tensor"``, ``"expert"``, rules of one's own, or several of these
+    (:func:`jaxdl.sharding.layout`).
     ``on_nonfinite``: ``"raise"``; ``"skip"``, which takes a step back inside the program, whatever the step: the state
     stays as it was (also what counts steps in it, so give ``first_epoch`` when going on from there), its metrics have
     no weight, and a metric ``skipped`` counts them; or None, which does not ask and costs nothing. A step without a
@@ -132,6 +140,7 @@ def run(
         resume=resume,
         consume=consume,
         on_nonfinite=on_nonfinite,
+        placement=placement_on("run", mesh, sharding),
     )
 
 
@@ -151,6 +160,7 @@ def drive(
     resume: bool = False,
     consume: bool = False,
     on_nonfinite: OnNonfinite = "raise",
+    placement: Placement | None = None,
 ) -> tuple[Any, History]:
     """What :func:`run` does, once its data are a feed."""
     positive_int("run", "epochs", epochs)
@@ -172,8 +182,11 @@ def drive(
         key = jax.random.key(np.uint32(check_seed("run", seed)))
         guard = check_guard(on_nonfinite)
         feed.finite = guard != "skip"
-        dispatcher = Dispatcher("run", step, transform, feed, key=key, beside=beside, guard=guard)
-        engine = _Engine(owned(train_state, consume), feed, dispatcher, listeners, interrupt, keeper)
+        dispatcher = Dispatcher("run", step, transform, feed, key=key, beside=beside, guard=guard, placement=placement)
+        state = owned(train_state, consume)
+        if placement is not None:
+            state, feed.device = placement.placed(state), placement
+        engine = _Engine(state, feed, dispatcher, listeners, interrupt, keeper)
         result = engine.drive(range(first_epoch, first_epoch + epochs), evaluate)
     if interrupt.terminated:
         print("SIGTERM: saved; resume=True goes on from here", file=sys.stderr, flush=True)

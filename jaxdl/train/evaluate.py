@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,13 @@ import numpy as np
 
 from jaxdl.core import LayerLike, Ragged, bad_value
 from jaxdl.core.checks import positive_int
+from jaxdl.core.spread import spreading
 from jaxdl.data.split import count_examples
 from jaxdl.losses import check_targets
 from jaxdl.train.class_weight import check_class_weight
 from jaxdl.train.dispatch import Dispatcher
 from jaxdl.train.feed import Feed
+from jaxdl.train.placement import Spread, spread_like
 from jaxdl.train.precision import apply_in, check_policy
 from jaxdl.train.program import means
 from jaxdl.train.sources import open_feed
@@ -105,6 +108,9 @@ class Evaluation:
     def programs(self, train_state: TrainState) -> Iterator[int]:
         """Measure, one program after the other; gives how many steps are done after each. The last one sets ``met``."""
         variables = (train_state.params, train_state.state)
+        spread = spread_like(train_state.params)
+        if spread is not None:
+            self.feed.device = self.dispatcher.placement = spread
         totals, done = None, 0
         for segment in self.feed.epoch(0):
             at = 0
@@ -168,9 +174,10 @@ def evaluation_feed(call: str, data: Any, batch_size: int, steps_per_epoch: int 
     )
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _forward(model: LayerLike, policy: str | None, params: Any, state: Any, x: Any) -> Any:
-    return apply_in(policy, model, params, state, x, train=False)[0]
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _forward(model: LayerLike, policy: str | None, spread: Spread | None, params: Any, state: Any, x: Any) -> Any:
+    with nullcontext() if spread is None else spreading(spread.gather(params)):
+        return apply_in(policy, model, params, state, x, train=False)[0]
 
 
 def predict(
@@ -196,7 +203,12 @@ def predict(
     if not count:
         raise bad_value("predict", "x must hold at least one example", x)
     check_policy("predict", policy)
-    forward = functools.partial(_forward, model, policy, train_state.params, train_state.state)
+    spread = spread_like(train_state.params)
+
+    def forward(x: Any) -> Any:
+        x = x if spread is None else spread.inputs(x)
+        return _forward(model, policy, spread, train_state.params, train_state.state, x)
+
     if size == count:
         return jax.tree.map(np.array, forward(x))  # the caller's own, and not read-only
     parts = [jax.tree.map(np.asarray, forward(_rows(x, start, size, count))) for start in range(0, count, size)]

@@ -35,6 +35,19 @@ class Segment(NamedTuple):
     """The number of its first step within the epoch."""
 
 
+class Device:
+    """Where what is read is put: on the one device that JAX would take."""
+
+    def data(self, data: Any) -> Any:
+        return jax.tree.map(jnp.asarray, data)
+
+    def order(self, order: np.ndarray) -> Any:
+        return jnp.asarray(order)
+
+    def order_spec(self, shape: tuple[int, int]) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, jnp.int32)
+
+
 class Feed(ABC):
     """What the engine reads. ``steps`` is the number of steps of an epoch, None where nobody knows before it ends."""
 
@@ -49,6 +62,8 @@ class Feed(ABC):
     """Whether what is not finite is an error as it is read; the guard that skips such steps takes it as it comes."""
     reading: AbstractContextManager[Any] = nullcontext()
     """Held while the source gives something; a lock where another feed reads the same source."""
+    device: Device = Device()
+    """Where the segments are put."""
 
     def check_epochs(self, call: str, epochs: int) -> None:
         """Raise, before anything is trained, when the data cannot last for so many epochs."""
@@ -168,11 +183,11 @@ class ResidentFeed(Feed):
         check(self.host)
 
     def tail(self) -> tuple[Any, Any] | None:
-        return (self.data, jax.ShapeDtypeStruct((1, self.plan.tail), jnp.int32)) if self.plan.tail else None
+        return (self.data, self.device.order_spec((1, self.plan.tail))) if self.plan.tail else None
 
     def epochs(self, numbers: range, start: int = 0) -> Generator[Iterator[Segment], None, None]:
         if self.data is None:
-            self.data = jax.tree.map(jnp.asarray, self.host)
+            self.data = self.device.data(self.host)
         drawn = map(self.plan.rows, numbers)
         # A short order is drawn in less time than it takes to hand it from thread to thread.
         with closing(prefetch(drawn)) if self.plan.examples >= DRAWN_AHEAD else nullcontext(drawn) as orders:
@@ -182,6 +197,6 @@ class ResidentFeed(Feed):
 
     def _segments(self, rows: np.ndarray, tail: np.ndarray, start: int) -> Iterator[Segment]:
         if start < len(rows):
-            yield Segment(self.data, jnp.asarray(rows), len(rows), 0)
+            yield Segment(self.data, self.device.order(rows), len(rows), 0)
         if len(tail) and start <= len(rows):
-            yield Segment(self.data, jnp.asarray(tail[None]), 1, len(rows))
+            yield Segment(self.data, self.device.order(tail[None]), 1, len(rows))

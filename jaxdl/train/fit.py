@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import optax
+from jax.sharding import Mesh
 
 from jaxdl.core import LayerLike, bad_type, bad_value
 from jaxdl.core.checks import positive_int
@@ -18,6 +19,7 @@ from jaxdl.train.engine import drive
 from jaxdl.train.evaluate import Evaluation, evaluation_feed, named_batch, transformed, watch_targets
 from jaxdl.train.events import History
 from jaxdl.train.feed import Feed
+from jaxdl.train.placement import placement_on
 from jaxdl.train.precision import LossScale, check_policy, is_scaled, loss_scaled
 from jaxdl.train.sources import open_feed
 from jaxdl.train.state import TrainState, check_state, create_state
@@ -47,6 +49,8 @@ def fit(
     policy: str | None = None,
     accumulate: int = 1,
     class_weight: ClassWeight | None = None,
+    mesh: Mesh | None = None,
+    sharding: Any = "data",
     **run_arguments: Any,
 ) -> tuple[TrainState, History]:
     """Train a model on data, whole epochs as compiled programs; returns the train state and the history.
@@ -101,9 +105,11 @@ def fit(
     )
     if positive_int("fit", "accumulate", accumulate) > (batch_size or accumulate):
         raise bad_value("fit", f"accumulate must be at most the batch_size, {batch_size}", accumulate)
+    placement = placement_on("fit", mesh, sharding)
     if train_state is None:
         x = transformed(transform, feed.example())["x"]
-        train_state = create_state(model, optimizer, x, seed=seed)
+        create = create_state if placement is None else placement.created
+        train_state = create(model, optimizer, x, seed=seed)
         run_arguments["consume"] = True
     else:
         check_state("fit", optimizer, train_state)
@@ -123,6 +129,7 @@ def fit(
         first_epoch=first_epoch or 0,
         evaluate=evaluate,
         transform=transform,
+        placement=placement,
         **run_arguments,
     )
 

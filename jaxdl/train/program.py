@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import jax
@@ -12,7 +13,9 @@ from flax import struct
 from jax import lax
 
 from jaxdl.core import Sum, bad_type, bad_value, describe
+from jaxdl.core.spread import spreading
 from jaxdl.core.sums import Finish, count
+from jaxdl.train.placement import Spread
 from jaxdl.train.step import Transform
 
 StepFn = Callable[[Any, Any], tuple[Any, Any]]
@@ -43,15 +46,30 @@ def trace_count() -> int:
 
 
 @functools.lru_cache(maxsize=128)
-def _checked_step(step: StepFn) -> StepFn:
+def _checked_step(step: StepFn, placement: Spread | None) -> StepFn:
     """The step with its results checked; jitted, so that one trace serves the totals' structure and each program."""
-    return jax.jit(lambda carry, batch: _checked(step(carry, batch), carry))
+
+    def checked(carry: Any, batch: Any) -> tuple[Any, Any]:
+        with nullcontext() if placement is None else spreading(placement.gather(carry)):
+            return _checked(step(carry, batch), carry)
+
+    return jax.jit(checked)
 
 
-def _batch(transform: Transform | None, data: Any, order: jax.Array, key: Any, where: jax.Array, i: Any) -> Any:
+def _batch(
+    transform: Transform | None,
+    data: Any,
+    order: jax.Array,
+    key: Any,
+    where: jax.Array,
+    i: Any,
+    placement: Spread | None = None,
+) -> Any:
     """Row ``i`` of the order, gathered from the data and transformed by a key of its own."""
     rows = lax.dynamic_index_in_dim(order, i, keepdims=False)
     batch = jax.tree.map(lambda leaf: leaf.at[rows].get(mode="promise_in_bounds"), data)
+    if placement is not None:
+        batch = placement.batch(batch)
     if transform is None:
         return batch
     _, _, first, epoch = where
@@ -59,12 +77,20 @@ def _batch(transform: Transform | None, data: Any, order: jax.Array, key: Any, w
 
 
 def zero_totals(
-    step: StepFn, transform: Transform | None, guard: OnNonfinite, carry: Any, data: Any, order: Any, key: Any
+    step: StepFn,
+    transform: Transform | None,
+    guard: OnNonfinite,
+    carry: Any,
+    data: Any,
+    order: Any,
+    key: Any,
+    placement: Spread | None = None,
 ) -> Totals:
     """The totals that an epoch begins with, of the metrics that the step will give. It traces, so once a run."""
     where, i = jax.ShapeDtypeStruct((4,), jnp.int32), jax.ShapeDtypeStruct((), jnp.int32)
     batch = jax.eval_shape(functools.partial(_batch, transform), data, order, key, where, i)
-    _, metrics = jax.eval_shape(lambda *args: _one_step(step, guard, _begin(guard, args[0]), args[1]), carry, batch)
+    one_step = functools.partial(_one_step, step, guard, placement)
+    _, metrics = jax.eval_shape(lambda carry, batch: one_step(_begin(guard, carry), batch), carry, batch)
     return zeros_like({name: (metric, metric) for name, metric in metrics.items()})
 
 
@@ -116,12 +142,14 @@ def is_inexact(leaf: Any) -> bool:
     return bool(jnp.issubdtype(leaf.dtype, jnp.inexact))
 
 
-def _one_step(step: StepFn, guard: OnNonfinite, now: Guarded, batch: Any) -> tuple[Guarded, dict[str, Flat]]:
+def _one_step(
+    step: StepFn, guard: OnNonfinite, placement: Spread | None, now: Guarded, batch: Any
+) -> tuple[Guarded, dict[str, Flat]]:
     """One step; with ``"skip"`` the state as it was, and metrics of no weight, where a step came to no finite one.
 
     What was not finite before may stay so, such as a best loss of inf.
     """
-    carry, metrics = _checked_step(step)(now[0], batch)
+    carry, metrics = _checked_step(step, placement)(now[0], batch)
     if guard != "skip":
         return (carry, None), metrics
     if "loss" not in metrics:
@@ -145,13 +173,14 @@ def _loop(
     order: jax.Array,
     key: jax.Array | None,
     where: jax.Array,
+    placement: Spread | None = None,
 ) -> tuple[Any, Totals, jax.Array]:
     """Run steps ``start`` to ``stop`` over ``data[order[i]]``, where ``start, stop, first, epoch = where``.
 
     ``first`` is the number of the order's first row within the epoch: with it, a transform's key is a function of
     (seed, epoch, step), whatever the chunks. Gives the state, the totals, and the step that would be next: with the
     guard ``"raise"`` the loop ends after a step whose loss is not finite. It asks the total that is carried anyway, so
-    that its body is the same.
+    that its body is the same. With a placement each batch and each state lies as that says.
     """
     global _traces
     _traces += 1
@@ -164,7 +193,10 @@ def _loop(
 
     def body(loop: tuple[jax.Array, Guarded, Totals]) -> tuple[jax.Array, Guarded, Totals]:
         i, now, totals = loop
-        now, metrics = _one_step(step, guard, now, _batch(transform, data, order, key, where, i))
+        batch = _batch(transform, data, order, key, where, i, placement)
+        now, metrics = _one_step(step, guard, placement, now, batch)
+        if placement is not None:
+            now = placement.state(now[0]), now[1]
         return i + 1, now, {name: _plus(totals[name], metric) for name, metric in metrics.items()}
 
     reached, (carry, _), totals = lax.while_loop(going, body, (where[0], _begin(guard, carry), totals))
@@ -200,9 +232,9 @@ def _flat(name: str, metric: Any) -> Flat:
     return Flat(jnp.concatenate([part.astype(dtype) for part in parts]), jnp.shape(metric.total), metric.finish)
 
 
-train_program = jax.jit(_loop, static_argnums=(0, 1, 2), donate_argnums=(3, 4))
-"""``(step, transform, guard, carry, totals, data, order, key, where) -> (carry, totals, reached)``; carry and totals
-are donated."""
+train_program = jax.jit(_loop, static_argnums=(0, 1, 2), static_argnames="placement", donate_argnums=(3, 4))
+"""``(step, transform, guard, carry, totals, data, order, key, where, placement=None) -> (carry, totals, reached)``;
+carry and totals are donated."""
 
 
 @functools.partial(jax.jit, donate_argnums=0, keep_unused=True)
@@ -215,12 +247,19 @@ batch_program = jax.jit(_batch, static_argnums=0)
 """``(transform, data, order, key, where, i)``: the batch of step ``i`` alone."""
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+@functools.partial(jax.jit, static_argnums=(0, 1), static_argnames="placement", donate_argnums=3)
 def evaluation_program(
-    measure: StepFn, transform: Transform | None, variables: Any, totals: Totals, data: Any, order: Any, where: Any
+    measure: StepFn,
+    transform: Transform | None,
+    variables: Any,
+    totals: Totals,
+    data: Any,
+    order: Any,
+    where: Any,
+    placement: Spread | None = None,
 ) -> Totals:
     """The totals of ``measure(variables, batch) -> (variables, metrics)`` over the same loop."""
-    return _loop(measure, transform, None, variables, totals, data, order, None, where)[1]
+    return _loop(measure, transform, None, variables, totals, data, order, None, where, placement)[1]
 
 
 def means(totals: Totals) -> dict[str, Any]:

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxdl.core.spread import is_spread
 from jaxdl.functional.recurrent.steps import hidden, plain_scan
 from jaxdl.functional.shape import along_last
 
@@ -150,6 +151,8 @@ def before(reverse: bool, first: jax.Array, states: jax.Array) -> jax.Array:
 
 def weight_gradient(inputs: jax.Array, outputs: jax.Array) -> jax.Array:
     """The gradient of ``u`` in ``inputs @ u``, over all steps and examples in one product."""
+    if is_spread():
+        return jnp.einsum("tbi,tbo->io", inputs, outputs)
     rows = inputs.shape[0] * inputs.shape[1]
     return inputs.reshape(rows, inputs.shape[2]).T @ outputs.reshape(rows, outputs.shape[2])
 

@@ -1,0 +1,153 @@
+"""Where a run's arrays lie on a mesh: train states, data, and the batches inside of a program."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxdl.core import LayerLike, bad_value, flat_paths
+from jaxdl.core.spread import Gather
+from jaxdl.sharding.layout import Layout, layout, without_data
+from jaxdl.sharding.mesh import usable
+from jaxdl.train.feed import Device
+from jaxdl.train.state import TrainState, create_state
+
+Lying = tuple[tuple[str, tuple[int, ...], PartitionSpec], ...]
+"""``(path, shape, spec)`` of parameters."""
+
+
+@dataclass(frozen=True)
+class Spread(Device):
+    """Batches spread over a mesh; equal to any other of an equal layout, so that programs find their twin.
+
+    ``lying``: how the parameters lie that the batches meet.
+    """
+
+    layout: Layout
+    lying: Lying = ()
+
+    def whole(self, tree: Any) -> Any:
+        """The tree's arrays on every device."""
+        return jax.device_put(tree, self.layout.named())
+
+    def data(self, data: Any) -> Any:
+        return self.whole(data)  # so that any order takes nothing from another device
+
+    def order(self, order: np.ndarray) -> Any:
+        return jax.device_put(order, self.layout.batch(order.shape, before=1))
+
+    def order_spec(self, shape: tuple[int, int]) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, np.int32, sharding=self.layout.batch(shape, before=1))
+
+    def inputs(self, x: Any) -> Any:
+        """Arrays of examples, each device with its own."""
+        return jax.tree.map(lambda leaf: jax.device_put(leaf, self.layout.batch(leaf.shape)), x)
+
+    def batch(self, batch: Any) -> Any:
+        """Have a traced batch spread by its examples, and by positions where the mesh has an axis for them."""
+        return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, self.layout.batch(leaf.shape)), batch)
+
+    def state(self, tree: Any) -> Any:
+        """What a traced step carries on, as it lies: here, as the compiler has it."""
+        return tree
+
+    def gather(self, tree: Any) -> Gather:
+        """How the parameters of a traced train state are to lie where a layer uses them: not over ``data``, which
+        examples are spread over there."""
+        return _gather(self.layout, self.lying)
+
+
+@dataclass(frozen=True)
+class Placement(Spread):
+    """As well the train state, over the mesh as the layout says."""
+
+    def shardings(self, tree: Any) -> Any:
+        """For each leaf its sharding: of each train state in the tree, or else of all leaves, as of parameters.
+
+        What an optimizer keeps for a parameter, under its path and of its shape, lies as that does; what belongs to no
+        parameter is on all devices whole.
+        """
+        nodes, structure = jax.tree.flatten(tree, is_leaf=_is_state)
+        if not any(map(_is_state, nodes)):
+            return self.layout.params(tree)
+        return jax.tree.unflatten(structure, [self._of_node(node) for node in nodes])
+
+    def _of_node(self, node: Any) -> Any:
+        if not _is_state(node):
+            return self.layout.named()
+        params = self.layout.params(node.params)
+        shapes = {path: leaf.shape for path, leaf in flat_paths(node.params).items()}
+        lying = flat_paths(params)
+
+        def of_optimizer(path: Any, leaf: Any) -> NamedSharding:
+            parts = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+            ends = ("/".join(parts[start:]) for start in range(len(parts)))
+            owner = next((end for end in ends if shapes.get(end) == leaf.shape), None)
+            return self.layout.named() if owner is None else lying[owner]
+
+        whole = jax.tree.map(lambda _: self.layout.named(), node)
+        return whole.replace(params=params, opt_state=jax.tree.map_with_path(of_optimizer, node.opt_state))
+
+    def placed(self, tree: Any) -> Any:
+        """The tree's arrays where they belong."""
+        return jax.device_put(tree, self.shardings(tree))
+
+    def created(self, model: LayerLike, optimizer: optax.GradientTransformation, x: Any, seed: int) -> TrainState:
+        """What :func:`create_state` gives, made where it belongs: no device ever holds the whole of it."""
+
+        def create() -> TrainState:
+            return create_state(model, optimizer, x, seed=seed)
+
+        made: TrainState = jax.jit(create, out_shardings=self.shardings(jax.eval_shape(create)))()
+        return made
+
+    def state(self, tree: Any) -> Any:
+        return jax.lax.with_sharding_constraint(tree, self.shardings(tree))
+
+    def gather(self, tree: Any) -> Gather:
+        states = [node for node in jax.tree.leaves(tree, is_leaf=_is_state) if _is_state(node)]
+        return _gather(self.layout, sum((_lying(s.params, self.layout.params(s.params)) for s in states), ()))
+
+
+def _lying(params: Any, shardings: Any) -> Lying:
+    where = flat_paths(shardings)
+    return tuple((path, leaf.shape, where[path].spec) for path, leaf in flat_paths(params).items())
+
+
+def _gather(layout: Layout, lying: Lying) -> Gather:
+    def gather(path: str, leaf: Any) -> Any:
+        for other, shape, spec in lying:
+            stacks = len(shape) - leaf.ndim  # of a stack a layer sees one member
+            if other == path and stacks >= 0 and shape[stacks:] == leaf.shape:
+                names = (*spec, *[None] * (len(shape) - len(spec)))[stacks:]
+                used = tuple(map(without_data, names))
+                return None if used == names else layout.named(*used)
+        return None
+
+    return gather
+
+
+def _is_state(node: Any) -> bool:
+    return isinstance(node, TrainState)
+
+
+def placement_on(call: str, mesh: Any, sharding: Any) -> Placement | None:
+    """What ``mesh=…, sharding=…`` of a call asks for; None without a mesh."""
+    if mesh is not None:
+        return Placement(layout(call, mesh, sharding))
+    if sharding != "data":
+        raise bad_value(call, "sharding needs mesh=…", repr(sharding), "Did you mean mesh=dl.mesh(data=-1)?")
+    return None
+
+
+def spread_like(params: Any) -> Spread | None:
+    """Batches spread over the mesh that some parameters lie on; None where they lie on one device."""
+    where = {path: getattr(leaf, "sharding", None) for path, leaf in flat_paths(params).items()}
+    named = {path: sharding for path, sharding in where.items() if isinstance(sharding, NamedSharding)}
+    meshes = {sharding.mesh for sharding in named.values() if isinstance(sharding.mesh, Mesh)}
+    if len(named) < len(where) or len(meshes) != 1 or (mesh := meshes.pop()).size == 1 or not usable(mesh):
+        return None
+    return Spread(layout("params", mesh, ()), _lying(params, jax.tree.map(lambda leaf: leaf.sharding, params)))
