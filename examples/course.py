@@ -57,15 +57,15 @@ def parser(doc: str | None, name: str, datasets: Sequence[str] = ()) -> argparse
     return found
 
 
-def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options of the command line, once ``--out`` is a folder that can be written. What is counted, anything whole
-    but the seed, is 1 or more; the seed is 0 or more."""
+def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None, **least: int) -> argparse.Namespace:
+    """The options of the command line, once ``--out`` is a folder that can be written. What is whole is 1 or more,
+    the seed 0 or more, and an option of ``least`` as much as that says."""
     args = parser.parse_args(words)
     for name, value in vars(args).items():
         values = value if isinstance(value, list) else [value]
-        least = 0 if name == "seed" else 1
-        if any(type(number) is int and number < least for number in values):
-            parser.error(f"--{name.replace('_', '-')} must be {least} or more, got {', '.join(map(str, values))}")
+        lowest = least.get(name, 0 if name == "seed" else 1)
+        if any(type(number) is int and number < lowest for number in values):
+            parser.error(f"--{name.replace('_', '-')} must be {lowest} or more, got {', '.join(map(str, values))}")
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / ".writable").touch()

@@ -189,7 +189,7 @@ def test_a_run_over_eight_devices_is_the_run_on_one():
 @pytest.mark.parametrize("network", ["mlp", "cnn", "lstm", "gpt", "moe"])
 def test_every_preset_is_the_run_on_one_device(network):
     found = over_eight("equal", network)
-    assert len(found) >= 4
+    assert len(found) >= 4, found
     for name, far in found.items():
         assert far < (1e-9 if "float64" in name else 1e-5), (name, far)
 
@@ -229,7 +229,6 @@ def test_programs_exchange_what_they_should_and_nothing_else():
         assert set(fsdp) == {"all-gather", "all-reduce", "share", "forward in blocks"}, network
         assert fsdp["all-reduce"] == reductions
         assert fsdp["share"] <= 1.1 / 8
-    for preset in ("tensor", "fsdp and tensor"):
-        assert found[f"gpt, {preset}"]["forward in blocks"] == 2
+    assert found["gpt, fsdp and tensor"]["forward in blocks"] == 2
     assert found["gpt, fsdp and tensor"]["share"] < 0.15
     assert found["moe, expert and fsdp"]["share"] < 0.25
