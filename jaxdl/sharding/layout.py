@@ -120,8 +120,8 @@ def layout(call: str, given: Any, sharding: Any) -> Layout:
         >>> from jaxdl.sharding import mesh
         >>> params = {"dense": {"kernel": jnp.zeros((4, 6)), "bias": jnp.zeros(6)}}
         >>> lying = layout("fit", mesh(data=1), ("fsdp", {"*/bias": P()})).params(params)
-        >>> lying["dense"]["kernel"].spec, lying["dense"]["bias"].spec
-        (PartitionSpec(None, 'data'), PartitionSpec())
+        >>> tuple(lying["dense"]["kernel"].spec), tuple(lying["dense"]["bias"].spec)
+        ((None, 'data'), ())
 
     **References** Rajbhandari et al., ZeRO: memory optimizations toward training trillion parameter models, 2019
     (fsdp); Shoeybi et al., Megatron-LM, 2019 (tensor); Lepikhin et al., GShard, 2020 (expert).

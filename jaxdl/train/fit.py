@@ -103,23 +103,19 @@ def fit(
         steps_per_epoch=steps_per_epoch,
         prepare=functools.partial(named_batch, "fit"),
     )
-    if positive_int("fit", "accumulate", accumulate) > (batch_size or accumulate):
-        raise bad_value("fit", f"accumulate must be at most the batch_size, {batch_size}", accumulate)
+    _check_accumulate(accumulate, batch_size)
     placement = placement_on("fit", mesh, sharding)
     if train_state is None:
         x = transformed(transform, feed.example())["x"]
-        create = create_state if placement is None else placement.created
-        train_state = create(model, optimizer, x, seed=seed)
+        train_state = (placement.created if placement else create_state)(model, optimizer, x, seed=seed)
         run_arguments["consume"] = True
     else:
         check_state("fit", optimizer, train_state)
         first_epoch = _next_epoch(feed, train_state) if first_epoch is None else first_epoch
     watch_targets(feed, loss_fn, train_state, transform, loss_fn.class_weight)
-    evaluate = None
-    if validation is not None:
-        evaluate = _evaluation(validation, epochs, loss_fn, train_state, transform)
-        if validation is data:
-            feed.reading = evaluate.feed.reading = threading.Lock()
+    evaluate = None if validation is None else _evaluation(validation, epochs, loss_fn, train_state, transform)
+    if evaluate is not None and validation is data:
+        feed.reading = evaluate.feed.reading = threading.Lock()
     return drive(
         make_step(loss_fn, optimizer, accumulate=accumulate, log_norms=log_norms),
         train_state,
@@ -161,6 +157,11 @@ def _next_epoch(feed: Feed, train_state: TrainState) -> int:
         needs = "first_epoch must be given to go on with a callable, whose epochs have no known length"
         raise bad_value("fit", needs, None)
     return int(train_state.step) // feed.steps if feed.steps else 0
+
+
+def _check_accumulate(accumulate: Any, batch_size: int | None) -> None:
+    if positive_int("fit", "accumulate", accumulate) > (batch_size or accumulate):
+        raise bad_value("fit", f"accumulate must be at most the batch_size, {batch_size}", accumulate)
 
 
 def _check_kinds(model: Any, loss: Any, optimizer: Any, metrics: Any, penalty: Any, train_state: Any) -> None:
