@@ -8,6 +8,9 @@ import json
 import re
 import shutil
 import sys
+import tempfile
+import warnings
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -203,13 +206,81 @@ def saved(folder):
 
 
 GPT = ("data", "fsdp", "fsdp and tensor")
+
+
+def edges():
+    """What else may lie over a mesh, or be asked of one."""
+    model, x, y = mlp()
+    data = {"x": x[:32].astype("float32"), "y": y[:32]}
+    asked = {"loss": dl.losses.cross_entropy, "optimizer": optax.sgd(0.1), "epochs": 2, "batch_size": 16}
+    asked["progress"] = False
+    one, _ = dl.fit(model, data, **asked)
+    found = {}
+
+    explicit = jax.NamedSharding(jax.make_mesh((8,), ("data",)), jax.P())
+    other = one.replace(params=jax.device_put(one.params, explicit))
+    found["explicit"] = farthest(dl.predict(model, other, data["x"]), dl.predict(model, one, data["x"]))
+
+    programs = []
+    jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: programs.append(name))
+    for _ in range(2):
+        programs.clear()
+        s, _ = dl.fit(model, data, mesh=dl.mesh(data=8), sharding="fsdp", **asked)
+    found["compiled again"] = sum("backend_compile" in name for name in programs)
+    try:
+        dl.fit(model, data, train_state=s, **asked)
+    except ValueError as error:
+        found["without a mesh"] = str(error)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        dl.fit(model, data, mesh=dl.mesh(data=8), **(asked | {"batch_size": 12}))
+    found["does not divide"] = [str(warning.message) for warning in said]
+
+    teach = dl.make_step(dl.supervised(model, dl.losses.cross_entropy), optax.sgd(0.1))
+    pair = {"left": one, "right": dl.train.create_state(dl.sequential(L.flatten(), L.dense(8)), optax.sgd(0.1), x)}
+    both = {
+        "left": teach,
+        "right": dl.make_step(
+            dl.supervised(dl.sequential(L.flatten(), L.dense(8)), dl.losses.cross_entropy), optax.sgd(0.1)
+        ),
+    }
+
+    def step(states, batch):
+        done = {name: both[name](states[name], batch) for name in both}
+        return {name: state for name, (state, _) in done.items()}, {
+            "sum": sum(m["loss"].mean() for _, m in done.values())
+        }
+
+    rest = {"epochs": 2, "batch_size": 16, "progress": False}
+    rules = {"mlp/dense/kernel": jax.P("data")}  # of one of the two
+    many, _ = dl.run(step, pair, data, mesh=dl.mesh(data=8), sharding=rules, **rest)
+    alone, _ = dl.run(step, pair, data, **rest)
+    found["two states"] = farthest([many[name].params for name in both], [alone[name].params for name in both])
+    found["rule"] = str(many["left"].params["mlp"]["dense"]["kernel"].sharding.spec)
+
+    mapped = np.memmap(Path(tempfile.mkdtemp()) / "x", "float32", "w+", shape=data["x"].shape)
+    mapped[:] = data["x"]
+    read, _ = dl.fit(model, data | {"x": mapped}, mesh=dl.mesh(data=8), sharding="fsdp", **asked)
+    found["mapped"] = farthest(read.params, one.params)
+    try:
+        bad = data["x"].copy()
+        bad[3] = 3e38
+        dl.fit(model, data | {"x": bad}, mesh=dl.mesh(data=8), sharding="fsdp", **asked)
+    except dl.NonfiniteError as error:
+        found["not finite"] = str(error).splitlines()[0]
+    text, _, _ = program(mlp, {"data": 8}, "data", accumulate=2)
+    found["rows of a part"] = sorted(set(map(int, re.findall(r"f32\[(\d+),16\]\S* dot\(", text))))
+    return found
+
+
 COLLECTIVE = re.compile(r"= .* (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\(")
 
 
-def program(make, sizes, sharding):
+def program(make, sizes, sharding, accumulate=1):
     """The compiled program of many steps, and the bytes of the train state on a device and in all."""
     model, x, y = make()
-    step = dl.make_step(dl.supervised(model, dl.losses.cross_entropy), optimizer := optax.adam(1e-3))
+    loss_fn = dl.supervised(model, dl.losses.cross_entropy)
+    step = dl.make_step(loss_fn, optimizer := optax.adam(1e-3), accumulate=accumulate)
     place = placement_on("test", dl.mesh(**sizes), sharding)
     s = place.created(model, optimizer, x[:1].astype("float32") if x.dtype.kind == "f" else x[:1], seed=0)
     data = place.data({"x": x[:32].astype("float32") if x.dtype.kind == "f" else x[:32], "y": y[:32]})

@@ -56,6 +56,8 @@ def test_a_mesh_has_its_axes_in_the_order_of_what_they_exchange():
         (lambda: dl.mesh(batch=2), "axes must be of data, sequence, expert, model; got batch"),
         (lambda: dl.mesh(data=0), "mesh: data must be a positive int, or -1 for what is left; got 0"),
         (lambda: dl.mesh(data=True), "data must be a positive int, or -1 for what is left; got True"),
+        (lambda: dl.mesh(data=-1, devices=[]), "mesh: devices must hold at least one device; got none"),
+        (lambda: dl.mesh(data=-1, model=3, devices=[*jax.devices()] * 4), "got 4 cpu devices. 4 does not divide by 3"),
         (lambda: dl.mesh(data=-1, model=-1), "mesh: one size may be -1; got data=-1, model=-1"),
         (
             lambda: dl.mesh(data=512, model=2),
@@ -138,7 +140,9 @@ def test_presets_share_what_is_left():
             "tensor",
             r"sharding='tensor' needs a mesh with an axis model; got the axes data. Did you mean dl.mesh\(model",
         ),
-        ({"*/weight": P()}, r"sharding: the rule '\*/weight' must match a path; got paths such as .*dense/kernel"),
+        ({"*/bias": P("data", "data")}, "must have at most as many entries as dense/bias has axes, 1; got 2 of them"),
+        ({"*/kernel": P("data", "data")}, "must be of names of the mesh's axes, each once, and of None; got P"),
+        ({"*/kernel": P(P.UNCONSTRAINED)}, "must be of names of the mesh's axes, each once, and of None; got P"),
         ({"*/bias": P("data", None)}, "must have at most as many entries as dense/bias has axes, 1; got 2 of them"),
         ({"*/bias": P("rows")}, "must name axes of the mesh, data; got rows"),
     ],
@@ -148,7 +152,9 @@ def test_a_sharding_that_cannot_be(sharding, error):
         layout("fit", ONE, sharding).params(PARAMS)
 
 
-def test_a_rule_must_divide_and_be_a_spec():
+def test_a_rule_must_match_divide_and_be_a_spec():
+    with pytest.raises(ValueError, match=r"the rule '\*/weight' must match a path; got paths such as .*dense/kernel"):
+        layout("fit", ONE, {"*/weight": P()}).check_rules(["dense/bias", "dense/kernel"])
     rules = (("*/kernel", P("data")),)
     with pytest.raises(ValueError, match=r"must divide axis 0 of dense/kernel by 8; got the shape \[4, 6\]"):
         dl.sharding.Layout(Eight(data=8), (), rules).spec("dense/kernel", (4, 6))
@@ -174,15 +180,18 @@ def test_a_table_and_a_picture_say_where_parameters_lie(tmp_path):
     figure = found.plot(tmp_path / "lying.png")
     assert [axes.get_title() for axes in figure.axes] == ["dense/kernel\nfloat32[4,6]", "dense/bias\nfloat32[6]"]
     assert (tmp_path / "lying.png").stat().st_size > 1000
-    with pytest.raises(TypeError, match=r"describe_sharding: kernel must be an array of JAX, of numbers; got"):
+    assert dl.inspect.describe_sharding({"key": jax.random.key(0)}).arrays[0].array == "uint32[2]"
+    with pytest.raises(TypeError, match="describe_sharding: kernel must be an array of JAX; got"):
         dl.inspect.describe_sharding({"kernel": np.zeros(3)})
+    with pytest.raises(ValueError, match="describe_sharding: the tree must hold an array; got"):
+        dl.inspect.describe_sharding({})
 
 
 # Runs over eight devices, each in a process of its own
 
 
 def test_a_run_over_eight_devices_is_the_run_on_one():
-    assert over_eight("equal", "mlp", "data")["data, float64"] < 1e-9
+    assert over_eight("equal", "mlp", "fsdp")["fsdp, float64"] < 1e-9
 
 
 @pytest.mark.slow
@@ -200,6 +209,22 @@ def test_what_else_a_run_can_do_is_the_same_over_a_mesh():
     assert len(found) == 18
     assert max(found.values()) < 1e-5, found
     assert max(over_eight("halves").values()) < 5e-3
+
+
+@pytest.mark.slow
+def test_what_else_may_lie_over_a_mesh_or_be_asked_of_one():
+    found = over_eight("edges")
+    assert found["explicit"] == 0
+    assert found["compiled again"] == 0
+    assert found["without a mesh"].startswith("run: a train state that lies over a mesh needs mesh=…; got None")
+    (said,) = found["does not divide"]
+    assert "batches of 12 do not divide by the 8 devices" in said
+    assert said.endswith("Did you mean a batch_size of 8 or 16?")
+    assert found["two states"] < 1e-5
+    assert found["rule"] == "P('data',)"
+    assert found["mapped"] < 1e-5
+    assert "got a loss of nan in step 2 of epoch 1, on the examples" in found["not finite"]
+    assert 2 in found["rows of a part"]  # of 32 in two parts, over eight devices
 
 
 @pytest.mark.slow

@@ -1,37 +1,46 @@
 """What a program that runs over several devices asks of the layers as it is traced.
 
-It holds within one trace only: no function of the library is jitted by itself, so that none is found in a cache with
-the answer of another trace.
+It holds within one trace, and is part of the key under which JAX keeps what is traced within it: a function that is
+jitted by itself is traced anew for another answer.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 from jax.lax import with_sharding_constraint
 
 from jaxdl.core.select import flat_paths
 
-Gather = Callable[[str, Any], Any]
-"""``(path, parameter) ->`` how the parameter is to lie where it is used; None for as it does."""
+
+class Where(Protocol):
+    """Where arrays are to lie within a trace; it can be hashed, and equals one that says the same."""
+
+    def used(self, path: str, leaf: Any) -> Any:
+        """How a parameter is to lie where it is used; None for as it does."""
+
+    def batch(self, shape: tuple[int, ...], before: int = 0) -> Any:
+        """How an array is to lie whose axis ``before`` holds examples."""
 
 
 class _Trace(NamedTuple):
-    gather: Gather
+    where: Where
     path: list[str]
 
 
 _TRACE: ContextVar[_Trace | None] = ContextVar("jaxdl_spread", default=None)
+_KEY = jax.make_user_context(None)
 
 
 @contextmanager
-def spreading(gather: Gather) -> Iterator[None]:
-    """Within it, layers are traced for several devices, and each parameter is gathered so before it is used."""
-    token = _TRACE.set(_Trace(gather, []))
+def spreading(where: Where) -> Iterator[None]:
+    """Within it, layers are traced for several devices."""
+    token = _TRACE.set(_Trace(where, []))
     try:
-        yield
+        with _KEY(where):
+            yield
     finally:
         _TRACE.reset(token)
 
@@ -40,6 +49,14 @@ def is_spread() -> bool:
     """Whether what is traced will run over several devices: axes of a batch and others are then not to be merged, which
     would take a batch from device to device."""
     return _TRACE.get() is not None
+
+
+def spread_parts(tree: Any) -> Any:
+    """Arrays ``(parts, examples, …)`` of which each part is to be worked on by all devices, one after the other."""
+    trace = _TRACE.get()
+    if trace is None:
+        return tree
+    return jax.tree.map(lambda leaf: with_sharding_constraint(leaf, trace.where.batch(leaf.shape, before=1)), tree)
 
 
 def inside(name: str) -> AbstractContextManager[None]:
@@ -60,13 +77,14 @@ def _inside(trace: _Trace, name: str) -> Iterator[None]:
 def gathered(apply: Callable[..., Any], params: Any, *arguments: Any, key: jax.Array | None) -> Any:
     """``apply(params, *arguments, key=key)``, with the parameters as they are to lie there.
 
-    What is gathered for it is gathered again for its derivative, and not kept until then.
+    What is gathered for it is gathered again for its derivative, and not kept until then: so within a stack of layers
+    (:func:`jaxdl.repeat`) one layer's are there at a time. Elsewhere a compiler may see that they are gathered twice.
     """
     trace = _TRACE.get()
     if trace is None or not params:
         return apply(params, *arguments, key=key)
     home = "".join(f"{name}/" for name in trace.path)
-    found = {path: trace.gather(home + path, leaf) for path, leaf in flat_paths(params).items()}
+    found = {path: trace.where.used(home + path, leaf) for path, leaf in flat_paths(params).items()}
     if not any(found.values()):
         return apply(params, *arguments, key=key)
 

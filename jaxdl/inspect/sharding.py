@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding
 
-from jaxdl.core import bad_type, describe, flat_paths
+from jaxdl.core import bad_type, bad_value, describe, flat_paths
 from jaxdl.inspect.plots import new_figure, saved
 
 DRAWN = 12
@@ -82,7 +82,7 @@ def describe_sharding(tree: Any) -> Sharding:
 
     **Args** ``tree``: of arrays, such as the ``params`` of a train state that :func:`jaxdl.fit` spread over a mesh.
 
-    **Raises** ``TypeError`` for leaves that lie on no device.
+    **Raises** ``TypeError`` for leaves that lie on no device, ``ValueError`` for a tree without any.
 
     Example:
         >>> import jax.numpy as jnp
@@ -92,15 +92,19 @@ def describe_sharding(tree: Any) -> Sharding:
         >>> print(str(found).splitlines()[-1])
         96 of 96 bytes on one device
     """
-    rows = []
+    rows, whole = [], 0
     devices: set[Any] = set()
     for path, leaf in flat_paths(tree).items():
-        if not isinstance(leaf, jax.Array) or jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            raise bad_type("describe_sharding", f"{path or 'the leaf'} must be an array of JAX, of numbers", leaf)
+        if not isinstance(leaf, jax.Array):
+            raise bad_type("describe_sharding", f"{path or 'the leaf'} must be an array of JAX", leaf)
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
         devices |= leaf.sharding.device_set
         size = math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
         rows.append(Lying(path, describe(leaf), _over(leaf.sharding), size, leaf.sharding, leaf.shape))
-    whole = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+        whole += leaf.nbytes
+    if not rows:
+        raise bad_value("describe_sharding", "the tree must hold an array", tree)
     return Sharding(tuple(rows), len(devices), sum(row.bytes for row in rows), whole)
 
 

@@ -1,7 +1,7 @@
 """Where parameters and batches lie on a mesh."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,17 +39,18 @@ class Layout:
         return NamedSharding(self.mesh, PartitionSpec(*spec))
 
     def params(self, params: Any) -> Any:
-        """For each parameter its :class:`~jax.sharding.NamedSharding`.
-
-        **Raises** ``ValueError`` for a rule that no path matches, and for one that does not divide a parameter.
-        """
-        paths = flat_paths(params)
-        for pattern, _ in self.rules:
-            if not any(matches(path, pattern) for path in paths):
-                got = f"paths such as {near(pattern, paths)}"
-                raise bad_value(CALL, f"the rule {pattern!r} must match a path", got)
-        specs = [self.spec(path, leaf.shape) for path, leaf in paths.items()]
+        """For each parameter its :class:`~jax.sharding.NamedSharding`; ``ValueError`` for a rule that does not divide
+        one."""
+        specs = [self.spec(path, leaf.shape) for path, leaf in flat_paths(params).items()]
         return jax.tree.unflatten(jax.tree.structure(params), [NamedSharding(self.mesh, spec) for spec in specs])
+
+    def check_rules(self, paths: Iterable[str]) -> None:
+        """Raise for a rule that none of the paths matches."""
+        known = list(paths)
+        for pattern, _ in self.rules:
+            if not any(matches(path, pattern) for path in known):
+                got = f"paths such as {near(pattern, known)}"
+                raise bad_value(CALL, f"the rule {pattern!r} must match a path", got)
 
     def batch(self, shape: tuple[int, ...], before: int = 0) -> NamedSharding:
         """How an array lies whose axis ``before`` holds examples, and the next one the positions of a sequence.
@@ -81,8 +82,13 @@ class Layout:
         if len(spec) > len(shape):
             needs = f"{said} must have at most as many entries as {path} has axes, {len(shape)}"
             raise bad_value(CALL, needs, f"{len(spec)} of them")
+        used: list[str] = []
         for axis, entry in enumerate(spec):
-            names = (entry,) if isinstance(entry, str) else tuple(entry or ())
+            names = entry if isinstance(entry, tuple) else (entry,) if entry else ()
+            if any(not isinstance(name, str) for name in names) or set(names) & set(used):
+                needs = f"{said} must be of names of the mesh's axes, each once, and of None"
+                raise bad_value(CALL, needs, repr(spec))
+            used += names
             if unknown := set(names) - set(self.mesh.axis_names):
                 needs = f"{said} must name axes of the mesh, {', '.join(self.mesh.axis_names)}"
                 raise bad_value(CALL, needs, ", ".join(sorted(unknown)))
@@ -106,7 +112,8 @@ def layout(call: str, given: Any, sharding: Any) -> Layout:
 
     - ``"data"``: all on each device. Each computes a share of the batch, and gradients are added up once a step.
     - ``"fsdp"``: each parameter spread over ``data``, by its largest axis that divides. A layer gathers what is its own
-      when it is at work, and once more for its gradient, so that no device holds all at any time.
+      when it is at work, and once more for its gradient: of a stack of layers (:func:`jaxdl.repeat`) a device holds one
+      at a time. Elsewhere a compiler may keep what was gathered; XLA's for CPU does.
     - ``"tensor"``: over ``model`` the attention and feed-forward parts of a transformer, the dense layers of an MLP,
       tables of tokens, and logits: columns, and then rows, so that a pair of them adds up over the devices once.
     - ``"expert"``: over ``expert`` the experts of :func:`jaxdl.mixture_of_experts`.

@@ -32,6 +32,8 @@ def mesh(*, devices: Sequence[Any] | None = None, **axes: int) -> Mesh:
         (1, True)
     """
     everything = list(jax.devices() if devices is None else devices)
+    if not everything:
+        raise bad_value("mesh", "devices must hold at least one device", "none")
     if not axes or not set(axes) <= set(AXES):
         raise bad_value(
             "mesh", f"axes must be of {', '.join(AXES)}", ", ".join(axes) or "none", "Did you mean data=-1?"
@@ -49,7 +51,9 @@ def mesh(*, devices: Sequence[Any] | None = None, **axes: int) -> Mesh:
         got = f"{len(everything)} {everything[0].platform} devices"
         shown = ", ".join(f"{name}={size}" for name, size in axes.items())
         hint = ""
-        if everything[0].platform == "cpu":
+        if -1 in axes.values() and known < len(everything):
+            hint = f"{len(everything)} does not divide by {known}"
+        elif everything[0].platform == "cpu":
             hint = f"XLA_FLAGS=--xla_force_host_platform_device_count={max(known, count)} makes one CPU so many"
         raise bad_value("mesh", f"{shown} must be a number of devices that there is", got, hint)
     if devices is None:
@@ -59,8 +63,8 @@ def mesh(*, devices: Sequence[Any] | None = None, **axes: int) -> Mesh:
 
 
 def usable(mesh: Mesh) -> bool:
-    """Whether all axes of a mesh have names of ours."""
-    return set(mesh.axis_names) <= set(AXES)
+    """Whether all axes of a mesh have names of ours, and are the compiler's to use."""
+    return set(mesh.axis_names) <= set(AXES) and set(mesh.axis_types) == {AxisType.Auto}
 
 
 def check_mesh(call: str, given: Any) -> Mesh:

@@ -14,9 +14,9 @@ Preset = Callable[[str, Sequence[int], Names, dict[str, int]], None]
 
 # A column part makes some of the features, or of the heads, on each device; the row part after it takes these and adds
 # up over the devices. So a pair of them exchanges once.
-COLUMNS = re.compile(r"(query|key|value|up|gate|logits|dense(_\d*[02468])?)/(kernel|bias)$")
-ROWS = re.compile(r"(out|down|dense_\d*[13579])/kernel$")
-VOCABULARY = re.compile(r"(tokens|embed|embedding)/embedding$")
+COLUMNS = re.compile(r"(^|/)(query|key|value|up|gate|logits|dense(_\d*[02468])?)/(kernel|bias)$")
+ROWS = re.compile(r"(^|/)(out|down|dense_\d*[13579])/kernel$")
+VOCABULARY = re.compile(r"(^|/)(tokens|embed|embedding)/embedding$")
 
 
 def put(names: Names, shape: Sequence[int], axis: int, name: str, sizes: dict[str, int]) -> None:

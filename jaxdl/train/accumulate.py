@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxdl.core import Sum
+from jaxdl.core.spread import spread_parts
 from jaxdl.data.split import count_examples
 
 Metrics = dict[str, Any]
@@ -40,6 +41,7 @@ def accumulated(
     carry, seen = (jax.tree.map(_wide_zeros, params), state), []
     if whole:
         stacked = jax.tree.map(lambda leaf: leaf[: whole * size].reshape(whole, size, *leaf.shape[1:]), batch)
+        stacked = spread_parts(stacked)
         carry, sums = lax.scan(add, carry, (stacked, jnp.arange(whole)))
         seen.append(jax.tree.map(lambda leaf: leaf.sum(0), sums))
     if whole * size < count or not count:

@@ -70,6 +70,8 @@ class Dispatcher:
             zero = self._zero(state, segment)
             totals = zero if totals is None else _resumed(zero, totals)
             totals = totals if self.placement is None else self.placement.whole(totals)
+        if not self.paces and self.placement is not None and self.key is not None:
+            self._check_parts(segment.order.shape[1], self.placement.layout.parts)
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves((segment.order, segment.data)))
         if shapes not in self.paces:
             state, totals = self._prepared(state, totals, segment)
@@ -83,6 +85,16 @@ class Dispatcher:
         if before is not None:
             self._check(before, state, totals, reached)
         return state, totals, count
+
+    def _check_parts(self, size: int, parts: int) -> None:
+        """Warn where whole batches cannot be shared out: every device computes all of each."""
+        if size % parts and size > 1:
+            near = ", ".join(str(found) for found in (size - size % parts, size + -size % parts) if found)
+            text = (
+                f"{self.call}: batches of {size} do not divide by the {parts} devices that examples are spread over, "
+            )
+            text += f"so that each computes all of them. Did you mean a batch_size of {near.replace(', ', ' or ')}?"
+            warnings.warn(text, stacklevel=2)
 
     def _before(self, state: Any, totals: Totals, segment: Segment, epoch: int, at: int) -> Begun | None:
         """Where a watched program begins, in a copy, since it takes what it is given."""

@@ -24,7 +24,7 @@ from jaxdl.train.feed import Feed, Segment
 from jaxdl.train.guard import NonfiniteError, check_guard
 from jaxdl.train.interrupt import Interrupt, catch_interrupt
 from jaxdl.train.keeper import Keeper, Position
-from jaxdl.train.placement import Placement, placement_on
+from jaxdl.train.placement import Placement, placement_on, spread_like
 from jaxdl.train.program import OnNonfinite, StepFn, means
 from jaxdl.train.progress import Progress
 from jaxdl.train.sources import open_feed
@@ -96,7 +96,7 @@ def run(
     ``mesh``: devices to spread each batch over, such as ``dl.mesh(data=-1)``; the result is that of one device, within
     rounding. A batch that does not divide is on all of them whole. ``sharding``: how the train state lies there:
     ``"data"`` on all whole, ``"fsdp"``, ``"tensor"``, ``"expert"``, rules of one's own, or several of these
-    (:func:`jaxdl.sharding.layout`).
+    (:func:`jaxdl.sharding.layout`). Data are whole on each device, also a chunk of what is read ahead.
     ``on_nonfinite``: ``"raise"``; ``"skip"``, which takes a step back inside the program, whatever the step: the state
     stays as it was (also what counts steps in it, so give ``first_epoch`` when going on from there), its metrics have
     no weight, and a metric ``skipped`` counts them; or None, which does not ask and costs nothing. A step without a
@@ -183,6 +183,9 @@ def drive(
         guard = check_guard(on_nonfinite)
         feed.finite = guard != "skip"
         dispatcher = Dispatcher("run", step, transform, feed, key=key, beside=beside, guard=guard, placement=placement)
+        if placement is None and spread_like(train_state) is not None:
+            hint = "Did you mean mesh=…, sharding=…, as it was trained with?"
+            raise bad_value("run", "a train state that lies over a mesh needs mesh=…", None, hint)
         state = owned(train_state, consume)
         if placement is not None:
             state, feed.device = placement.placed(state), placement

@@ -176,7 +176,7 @@ def evaluation_feed(call: str, data: Any, batch_size: int, steps_per_epoch: int 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _forward(model: LayerLike, policy: str | None, spread: Spread | None, params: Any, state: Any, x: Any) -> Any:
-    with nullcontext() if spread is None else spreading(spread.gather(params)):
+    with nullcontext() if spread is None else spreading(spread.where(params)):
         return apply_in(policy, model, params, state, x, train=False)[0]
 
 
@@ -209,6 +209,7 @@ def predict(
         x = x if spread is None else spread.inputs(x)
         return _forward(model, policy, spread, train_state.params, train_state.state, x)
 
+    size += 0 if spread is None else -size % spread.layout.parts
     if size == count:
         return jax.tree.map(np.array, forward(x))  # the caller's own, and not read-only
     parts = [jax.tree.map(np.asarray, forward(_rows(x, start, size, count))) for start in range(0, count, size)]

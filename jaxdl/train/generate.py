@@ -13,6 +13,7 @@ from jaxdl.core.checks import check_lengths, is_int, positive_int
 from jaxdl.core.layer import decoding_of
 from jaxdl.functional import last_step, sample
 from jaxdl.functional.sampling import check_temperature, check_top_p
+from jaxdl.train.placement import spread_like
 from jaxdl.train.precision import cast, check_policy
 from jaxdl.train.program import finite_leaves
 from jaxdl.train.state import TrainState
@@ -68,6 +69,9 @@ def generate(
     check_policy(CALL, policy)
     _check_prompt(prompt[0] if isinstance(prompt, tuple) and prompt else prompt)
     choice = _choice(key, temperature, top_k, top_p, stop)
+    spread = spread_like(train_state.params)
+    if spread is not None:
+        prompt, choice = spread.inputs(prompt), spread.whole(choice)
     fixed = int(steps), None if top_k is None else int(top_k), policy
     try:
         written, ids, bad = _write(model, fixed, train_state.params, train_state.state, prompt, choice)

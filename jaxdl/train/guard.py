@@ -72,14 +72,14 @@ def are_finite(tree: Any) -> np.ndarray:
     return np.array(jax.device_get(found), bool)
 
 
-_all_finite = jax.jit(all_finite)
+_all_finite = jax.jit(all_finite, static_argnums=1)
 
 
 def _is_finite(leaf: jax.Array) -> Any:
     if not is_inexact(leaf):
         return True
     if not leaf.is_fully_addressable or leaf.itemsize < 4 or next(iter(leaf.devices())).platform != "cpu":
-        return _all_finite(leaf)
+        return _all_finite(leaf, not leaf.is_fully_replicated)
     array = np.asarray(leaf)  # no copy
     with np.errstate(all="ignore"):
         return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())  # A sum may also overflow.

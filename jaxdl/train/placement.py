@@ -1,5 +1,6 @@
 """Where a run's arrays lie on a mesh: train states, data, and the batches inside of a program."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +9,9 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxdl.core import LayerLike, bad_value, flat_paths
-from jaxdl.core.spread import Gather
+from jaxdl.core import LayerLike, bad_value, flat_paths, specs
+from jaxdl.core.checks import check_seed
+from jaxdl.core.spread import Where
 from jaxdl.sharding.layout import Layout, layout, without_data
 from jaxdl.sharding.mesh import usable
 from jaxdl.train.feed import Device
@@ -54,10 +56,9 @@ class Spread(Device):
         """What a traced step carries on, as it lies: here, as the compiler has it."""
         return tree
 
-    def gather(self, tree: Any) -> Gather:
-        """How the parameters of a traced train state are to lie where a layer uses them: not over ``data``, which
-        examples are spread over there."""
-        return _gather(self.layout, self.lying)
+    def where(self, tree: Any) -> Where:
+        """What the layers of a traced train state are told."""
+        return _Where(self.layout, self.lying)
 
 
 @dataclass(frozen=True)
@@ -92,24 +93,39 @@ class Placement(Spread):
         return whole.replace(params=params, opt_state=jax.tree.map_with_path(of_optimizer, node.opt_state))
 
     def placed(self, tree: Any) -> Any:
-        """The tree's arrays where they belong."""
+        """The tree's arrays where they belong; an error for a rule that matches none of them."""
+        states = [node for node in jax.tree.leaves(tree, is_leaf=_is_state) if _is_state(node)]
+        paths = [path for part in ([s.params for s in states] or [tree]) for path in flat_paths(part)]
+        self.layout.check_rules(paths)
         return jax.device_put(tree, self.shardings(tree))
 
     def created(self, model: LayerLike, optimizer: optax.GradientTransformation, x: Any, seed: int) -> TrainState:
         """What :func:`create_state` gives, made where it belongs: no device ever holds the whole of it."""
 
-        def create() -> TrainState:
-            return create_state(model, optimizer, x, seed=seed)
-
-        made: TrainState = jax.jit(create, out_shardings=self.shardings(jax.eval_shape(create)))()
+        leaves, tree = jax.tree.flatten(specs(x))
+        key = jax.random.key(np.uint32(check_seed("create_state", seed)))
+        create: Any = _creation
+        made: TrainState = create(self, model, optimizer, (tuple(leaves), tree))(key)
         return made
 
     def state(self, tree: Any) -> Any:
         return jax.lax.with_sharding_constraint(tree, self.shardings(tree))
 
-    def gather(self, tree: Any) -> Gather:
+    def where(self, tree: Any) -> Where:
         states = [node for node in jax.tree.leaves(tree, is_leaf=_is_state) if _is_state(node)]
-        return _gather(self.layout, sum((_lying(s.params, self.layout.params(s.params)) for s in states), ()))
+        return _Where(self.layout, sum((_lying(s.params, self.layout.params(s.params)) for s in states), ()))
+
+
+@functools.lru_cache(maxsize=16)
+def _creation(placement: Placement, model: LayerLike, optimizer: optax.GradientTransformation, spec: Any) -> Any:
+    """The program that makes a train state where it belongs, once for all that are alike."""
+
+    def create(key: jax.Array) -> TrainState:
+        return create_state(model, optimizer, jax.tree.unflatten(spec[1], spec[0]), seed=key)
+
+    made = jax.eval_shape(create, jax.eval_shape(lambda: jax.random.key(0)))
+    placement.layout.check_rules(flat_paths(made.params))
+    return jax.jit(create, out_shardings=placement.shardings(made))
 
 
 def _lying(params: Any, shardings: Any) -> Lying:
@@ -117,17 +133,24 @@ def _lying(params: Any, shardings: Any) -> Lying:
     return tuple((path, leaf.shape, where[path].spec) for path, leaf in flat_paths(params).items())
 
 
-def _gather(layout: Layout, lying: Lying) -> Gather:
-    def gather(path: str, leaf: Any) -> Any:
-        for other, shape, spec in lying:
+@dataclass(frozen=True)
+class _Where:
+    """What layers are told: a parameter is to lie as it does, but not over ``data``, which examples are spread over."""
+
+    layout: Layout
+    lying: Lying
+
+    def used(self, path: str, leaf: Any) -> NamedSharding | None:
+        for other, shape, spec in self.lying:
             stacks = len(shape) - leaf.ndim  # of a stack a layer sees one member
             if other == path and stacks >= 0 and shape[stacks:] == leaf.shape:
                 names = (*spec, *[None] * (len(shape) - len(spec)))[stacks:]
                 used = tuple(map(without_data, names))
-                return None if used == names else layout.named(*used)
+                return None if used == names else self.layout.named(*used)
         return None
 
-    return gather
+    def batch(self, shape: tuple[int, ...], before: int = 0) -> NamedSharding:
+        return self.layout.batch(shape, before)
 
 
 def _is_state(node: Any) -> bool:

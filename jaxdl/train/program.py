@@ -50,7 +50,7 @@ def _checked_step(step: StepFn, placement: Spread | None) -> StepFn:
     """The step with its results checked; jitted, so that one trace serves the totals' structure and each program."""
 
     def checked(carry: Any, batch: Any) -> tuple[Any, Any]:
-        with nullcontext() if placement is None else spreading(placement.gather(carry)):
+        with nullcontext() if placement is None else spreading(placement.where(carry)):
             return _checked(step(carry, batch), carry)
 
     return jax.jit(checked)
@@ -90,7 +90,7 @@ def zero_totals(
     where, i = jax.ShapeDtypeStruct((4,), jnp.int32), jax.ShapeDtypeStruct((), jnp.int32)
     batch = jax.eval_shape(functools.partial(_batch, transform), data, order, key, where, i)
     one_step = functools.partial(_one_step, step, guard, placement)
-    _, metrics = jax.eval_shape(lambda carry, batch: one_step(_begin(guard, carry), batch), carry, batch)
+    _, metrics = jax.eval_shape(lambda carry, batch: one_step(_begin(guard, carry, placement), batch), carry, batch)
     return zeros_like({name: (metric, metric) for name, metric in metrics.items()})
 
 
@@ -115,24 +115,24 @@ Guarded = tuple[Any, Any]
 """What goes from step to step and, with the guard ``"skip"``, which of its leaves are finite; else None."""
 
 
-def _begin(guard: OnNonfinite, carry: Any) -> Guarded:
-    return carry, finite_leaves(carry) if guard == "skip" else None
+def _begin(guard: OnNonfinite, carry: Any, placement: Spread | None) -> Guarded:
+    return carry, finite_leaves(carry, placement is not None) if guard == "skip" else None
 
 
-def finite_leaves(tree: Any) -> jax.Array:
-    """For each leaf whether all its entries are finite; what is not floating is."""
-    found = [all_finite(leaf) if is_inexact(leaf) else jnp.bool_(True) for leaf in jax.tree.leaves(tree)]
+def finite_leaves(tree: Any, spread: bool = False) -> jax.Array:
+    """For each leaf whether all its entries are finite; what is not floating is. ``spread``: as for all_finite."""
+    found = [all_finite(leaf, spread) if is_inexact(leaf) else jnp.bool_(True) for leaf in jax.tree.leaves(tree)]
     return jnp.stack(found) if found else jnp.ones(0, bool)
 
 
-def all_finite(leaf: jax.Array) -> jax.Array:
-    """Whether all entries are finite.
+def all_finite(leaf: jax.Array, spread: bool = False) -> jax.Array:
+    """Whether all entries are finite; ``spread``: of a leaf over several devices, which is not to be gathered for that.
 
     Of a large leaf by its product with zeros, which is nan where an entry is not: XLA:CPU reads it several times as
     fast for that as for a logical reduction, which it does not vectorise.
     """
     width = math.gcd(leaf.size, 512)
-    if leaf.size < LARGE or width < 16 or leaf.dtype not in (jnp.float32, jnp.float64):
+    if spread or leaf.size < LARGE or width < 16 or leaf.dtype not in (jnp.float32, jnp.float64):
         return jnp.isfinite(leaf).all()
     rows = jnp.matmul(leaf.reshape(-1, width), jnp.zeros(width, leaf.dtype), precision="highest")  # 3e38 stays finite
     return jnp.isfinite(rows).all()
@@ -154,7 +154,7 @@ def _one_step(
         return (carry, None), metrics
     if "loss" not in metrics:
         raise bad_value("step", 'on_nonfinite="skip" needs a step with a metric named loss', sorted(metrics))
-    finite = finite_leaves(carry)
+    finite = finite_leaves(carry, placement is not None)
     good = jnp.isfinite(metrics["loss"].numbers).all() & (finite | ~now[1]).all()
     kept = jax.tree.map(functools.partial(jnp.where, good), (carry, finite), now)
     # A step that skips by itself, as with a loss scale, counts so already.
@@ -199,7 +199,7 @@ def _loop(
             now = placement.state(now[0]), now[1]
         return i + 1, now, {name: _plus(totals[name], metric) for name, metric in metrics.items()}
 
-    reached, (carry, _), totals = lax.while_loop(going, body, (where[0], _begin(guard, carry), totals))
+    reached, (carry, _), totals = lax.while_loop(going, body, (where[0], _begin(guard, carry, placement), totals))
     return carry, totals, reached
 
 
