@@ -284,6 +284,7 @@ def test_made_alike_is_equal_and_prints_its_call(row):
     assert "0x" not in repr(one)
 
 
+@pytest.mark.slow
 @every_row
 def test_train_has_no_default_and_is_never_traced(row):
     layer, params, state = made(row)

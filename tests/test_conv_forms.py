@@ -128,6 +128,7 @@ def filtered(x, kernel, **options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "features"), [((16, 14, 13, 64), 80), ((64, 4, 4, 512), 64)])
 def test_wide_convolutions_are_filtered_within_the_documented_tolerance(shape, features):
     x, kernel = wide_arguments(shape, features)
@@ -313,6 +314,7 @@ def test_stamps_are_counted_in_the_dtype_that_is_made(monkeypatch, dtype):
 MAPPED = {"both": (0, 0), "inputs": (0, None), "kernels": (None, 0)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axes", MAPPED.values(), ids=MAPPED)
 @pytest.mark.parametrize("function", [F.conv, F.conv_transpose])
 def test_a_mapped_convolution_is_no_grouped_one(function, axes):

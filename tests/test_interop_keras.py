@@ -110,6 +110,7 @@ ROWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layer", "shape", "shapes", "formula"), ROWS.values(), ids=ROWS)
 def test_the_formulas_of_keras(layer, shape, shapes, formula):
     x = normal(*shape)

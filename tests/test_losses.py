@@ -559,6 +559,7 @@ def test_ragged_targets_of_ragged_predictions_are_masked():
         dl.evaluate(model, state, {"x": x, "y": wrong}, loss=losses.cross_entropy)
 
 
+@pytest.mark.slow
 @batches_too
 def test_a_masked_target_may_be_anything_for_supervised(loss, prediction, target):
     """The gradient is that of a target in order, and zero where it is masked."""
@@ -606,6 +607,7 @@ MASKED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "shape", "target"), MASKED.values(), ids=MASKED)
 def test_evaluate_looks_at_no_masked_target(loss, shape, target):
     target[1:] = 1

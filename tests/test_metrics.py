@@ -374,6 +374,7 @@ def test_segmentations_are_counted_position_by_position():
     np.testing.assert_array_equal(found, one_hot)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
 @pytest.mark.parametrize("bins", [64, 2048])
 def test_the_error_of_a_binned_auc_is_within_its_bound(scale, bins):

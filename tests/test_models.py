@@ -273,6 +273,7 @@ def test_a_seq2seq_is_a_gru_that_attends_to_two(x64):
     np.testing.assert_allclose(outcome(model, p, (target, source)), linear(decoder["logits"], y), rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_new_resnet_is_its_shortcuts():
     """The last norm of each block begins with scale 0: what is left is the stem, every second pixel, and the mean."""
     model = M.resnet_cifar(8, 3, width=4)

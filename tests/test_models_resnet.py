@@ -114,6 +114,7 @@ def test_a_resnet_equals_numpy_by_either_statistics(x64, name, train):
         jax.tree.map(np.testing.assert_array_equal, new, state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", [False, True], ids=["running", "batch"])
 @pytest.mark.parametrize(
     ("name", "otherwise"),

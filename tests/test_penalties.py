@@ -73,6 +73,7 @@ EACH = {
 each = pytest.mark.parametrize("penalty", EACH.values(), ids=EACH)
 
 
+@pytest.mark.slow
 @each
 def test_gradients_equal_finite_differences(penalty):
     with jax.enable_x64(True):
@@ -81,6 +82,7 @@ def test_gradients_equal_finite_differences(penalty):
         check_grads(jax.jit(penalty), (wide,), 1, ["rev"], eps=1e-6)
 
 
+@pytest.mark.slow
 @each
 def test_gradients_at_zero_are_zero_and_halves_are_added_in_float32(penalty):
     zeros = jax.tree.map(jnp.zeros_like, PARAMS)

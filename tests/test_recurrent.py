@@ -117,6 +117,7 @@ def assert_close(found, expected, **tolerance):
     jax.tree.map(partial(np.testing.assert_allclose, **tolerance), found, expected)
 
 
+@pytest.mark.slow
 @every_kind
 @both_ways
 @settings(max_examples=10, deadline=None)

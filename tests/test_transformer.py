@@ -91,6 +91,7 @@ BLOCKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("causal", "pre_norm", "gated", "activation"), BLOCKS.values(), ids=BLOCKS)
 def test_transformer_block_equals_flax(causal, pre_norm, gated, activation):
     mlp = partial(L.feed_forward, gated=gated, activation=activation)
