@@ -35,8 +35,11 @@ _KEY = jax.make_user_context(None)
 
 
 @contextmanager
-def spreading(where: Where) -> Iterator[None]:
-    """Within it, layers are traced for several devices."""
+def spreading(where: Where | None) -> Iterator[None]:
+    """Within it, layers are traced for several devices; None changes nothing."""
+    if where is None:
+        yield
+        return
     token = _TRACE.set(_Trace(where, []))
     try:
         with _KEY(where):

@@ -17,10 +17,10 @@ AXES = ("data", "sequence", "expert", "model")
 def mesh(*, devices: Sequence[Any] | None = None, **axes: int) -> Mesh:
     """A grid of devices for :func:`jaxdl.fit`, :func:`jaxdl.run` and the like: ``mesh(data=4, model=2)`` is of eight.
 
-    Each axis has a name and a size, and one size may be −1: what is left. Over ``data`` the examples of a batch are
-    spread, over ``expert`` as well; over ``sequence`` the positions of each; over ``model`` and ``expert`` nothing but
-    parameters are. How those lie is said by ``sharding``, see :func:`layout`. The devices that are next to each other
-    along the last axis exchange the most: ``model`` comes last.
+    Each axis has a name and a size, and one size may be −1: what is left. Over ``data`` and ``expert`` the examples of
+    a batch are spread, over ``sequence`` the positions of each. Over which axes parameters are spread is said by
+    ``sharding``, see :func:`layout`. The devices that are next to each other along the last axis exchange the most:
+    ``model`` comes last.
 
     **Args** ``devices``: all of the program by default; the first ones where the sizes ask for fewer.
 

@@ -89,12 +89,12 @@ class Dispatcher:
     def _check_parts(self, size: int, parts: int) -> None:
         """Warn where whole batches cannot be shared out: every device computes all of each."""
         if size % parts and size > 1:
-            near = ", ".join(str(found) for found in (size - size % parts, size + -size % parts) if found)
-            text = (
+            near = " or ".join(str(found) for found in (size - size % parts, size + -size % parts) if found)
+            warnings.warn(
                 f"{self.call}: batches of {size} do not divide by the {parts} devices that examples are spread over, "
+                f"so that each computes all of them. Did you mean a batch_size of {near}?",
+                stacklevel=2,
             )
-            text += f"so that each computes all of them. Did you mean a batch_size of {near.replace(', ', ' or ')}?"
-            warnings.warn(text, stacklevel=2)
 
     def _before(self, state: Any, totals: Totals, segment: Segment, epoch: int, at: int) -> Begun | None:
         """Where a watched program begins, in a copy, since it takes what it is given."""
@@ -142,9 +142,8 @@ class Dispatcher:
                 fixed = self.step, self.transform
                 totals = evaluation_program(*fixed, state, totals, *data, where, placement=self.placement)
             else:
-                rest = state, totals, *data, self.key, where
-                program = train_program(self.step, self.transform, self.guard, *rest, placement=self.placement)
-                state, totals, reached = program
+                guarded, rest = (self.step, self.transform, self.guard), (state, totals, *data, self.key, where)
+                state, totals, reached = train_program(*guarded, *rest, placement=self.placement)
             return state, jax.block_until_ready(totals), int(reached)
 
     def _prepared(self, state: Any, totals: Totals, segment: Segment) -> Any:

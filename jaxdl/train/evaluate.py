@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,7 +175,7 @@ def evaluation_feed(call: str, data: Any, batch_size: int, steps_per_epoch: int 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _forward(model: LayerLike, policy: str | None, spread: Spread | None, params: Any, state: Any, x: Any) -> Any:
-    with nullcontext() if spread is None else spreading(spread.where(params)):
+    with spreading(None if spread is None else spread.where(params)):
         return apply_in(policy, model, params, state, x, train=False)[0]
 
 

@@ -101,7 +101,6 @@ class Placement(Spread):
 
     def created(self, model: LayerLike, optimizer: optax.GradientTransformation, x: Any, seed: int) -> TrainState:
         """What :func:`create_state` gives, made where it belongs: no device ever holds the whole of it."""
-
         leaves, tree = jax.tree.flatten(specs(x))
         key = jax.random.key(np.uint32(check_seed("create_state", seed)))
         create: Any = _creation

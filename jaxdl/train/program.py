@@ -3,7 +3,6 @@
 import functools
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any, Literal
 
 import jax
@@ -50,7 +49,7 @@ def _checked_step(step: StepFn, placement: Spread | None) -> StepFn:
     """The step with its results checked; jitted, so that one trace serves the totals' structure and each program."""
 
     def checked(carry: Any, batch: Any) -> tuple[Any, Any]:
-        with nullcontext() if placement is None else spreading(placement.where(carry)):
+        with spreading(None if placement is None else placement.where(carry)):
             return _checked(step(carry, batch), carry)
 
     return jax.jit(checked)
