@@ -81,7 +81,8 @@ class Session:
         losses = []
         for i in range(steps):
             fresh = jax.tree.map(jnp.zeros_like, totals)
-            state, totals, _ = train_program(step, transform, guard, state, fresh, *rest, where(i, i + 1))
+            args = step, transform, guard, state, fresh, *rest, where(i, i + 1)
+            state, totals, _ = train_program(*args, placement=None)
             losses.append(means(totals)["loss"])
         return losses
 
@@ -120,4 +121,4 @@ class Session:
     def program(self) -> str | None:
         if self.workload.task == "predict":
             return None
-        return train_program.lower(*self.arguments(), where(0, 1)).compile().as_text()
+        return train_program.lower(*self.arguments(), where(0, 1), placement=None).compile().as_text()
