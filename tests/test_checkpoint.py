@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import types
 import warnings
 
 import jax
@@ -22,7 +21,6 @@ import jaxdl as dl
 from jaxdl import layers as L
 from jaxdl.train.checkpoint import Store
 from jaxdl.train.folder import open_folder
-from jaxdl.train.saved import host_copy
 
 OPTIMISED = True  # the processes that are killed compile as users do; the bits are to be the same
 
@@ -510,12 +508,6 @@ def test_settings_errors(arguments, message):
 def test_the_folder_is_a_path():
     with pytest.raises(TypeError, match=r"Checkpoint: folder must be a path; got True"):
         dl.Checkpoint(True)
-
-
-def test_a_leaf_that_is_spread_over_processes_is_refused():
-    leaf = types.SimpleNamespace(is_fully_addressable=False, sharding="two hosts", dtype=np.float32)
-    with pytest.raises(ValueError, match=r"a/b must lie on devices of this process; got one spread .*, two hosts"):
-        host_copy("a/b", leaf)
 
 
 def test_a_best_that_is_no_column_is_an_error(tmp_path):

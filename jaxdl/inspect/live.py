@@ -22,6 +22,8 @@ SHARE = 0.05
 class LivePlot:
     """What :func:`live_plot` gives: a callback that draws the history."""
 
+    writes = True
+
     path: str | os.PathLike[str] | None
     due: float = field(default=0.0, init=False, repr=False, compare=False)
     shown: Any = field(default=None, init=False, repr=False, compare=False)

@@ -1,5 +1,6 @@
 """Where parameters and batches lie on a mesh."""
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxdl.core import bad_type, bad_value, flat_paths
+from jaxdl.core.processes import Team, team_of
 from jaxdl.core.select import matches, near
 from jaxdl.sharding.mesh import check_mesh
 from jaxdl.sharding.presets import PRESETS, Names
@@ -34,6 +36,11 @@ class Layout:
     def parts(self) -> int:
         """Into how many parts a batch is cut."""
         return math.prod(self.mesh.shape[name] for name in self.examples)
+
+    @functools.cached_property
+    def team(self) -> Team:
+        """The processes that its devices are of."""
+        return team_of("mesh", self.mesh.devices.flat)
 
     def named(self, *spec: Any) -> NamedSharding:
         return NamedSharding(self.mesh, PartitionSpec(*spec))

@@ -6,6 +6,7 @@ read as numbers. What is saved are whole arrays, so that they can be restored on
 """
 
 import json
+import math
 import os
 import re
 import textwrap
@@ -13,18 +14,19 @@ import warnings
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
+import jax
 import numpy as np
 
 from jaxdl.core import bad_type, bad_value
 from jaxdl.core.checks import positive_int
 from jaxdl.core.extras import need
-from jaxdl.core.files import digest, digest_of_text
+from jaxdl.core.files import digest_of_part, digest_of_text
 from jaxdl.train.folder import clear_unfinished, free_place, open_folder, run_folder, saved_numbers
 from jaxdl.train.saved import differing, filled, host_copy, named_leaves, stored_dtype
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -87,24 +89,41 @@ class Store:
         self.kept = Kept(settings.keep)
         self.folder = run_folder(settings.folder)
         try:
-            self.lock = open_folder(self.folder)
+            self.lock = self._locked()
         except OSError as error:
             raise self._failed(error) from error
         try:
             self.manager = self._manager(ocp)
         except OSError as error:
-            self.lock.close()
+            self._unlock()
             raise self._failed(error) from error
         self.beside = ThreadPoolExecutor(1)
         self.writing: Future[None] | None = None
+
+    def _locked(self) -> IO[bytes] | None:
+        return open_folder(self.folder)
+
+    def _unlock(self) -> None:
+        if self.lock is not None:
+            clear_unfinished(self.folder)
+            self.lock.close()
 
     def _manager(self, ocp: Any) -> Any:
         options = ocp.CheckpointManagerOptions(
             step_prefix="checkpoint",
             enable_async_checkpointing=False,  # the thread below is what does not keep the training waiting
             preservation_policy=self.kept,
+            **self._processes(ocp),
         )
         return ocp.CheckpointManager(self.folder, options=options)
+
+    def _processes(self, ocp: Any) -> dict[str, Any]:
+        """What Orbax is told where JAX has joined other processes, which save nothing here."""
+        if jax.process_count() == 1:
+            return {}
+        me = jax.process_index()
+        alone = {"primary_host": me, "active_processes": {me}, "barrier_sync_key_prefix": f"process_{me}"}
+        return {"multiprocessing_options": ocp.options.MultiprocessingOptions(**alone), "create": False}
 
     def _failed(self, error: Exception) -> OSError:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -125,25 +144,28 @@ class Store:
     def save(self, number: int, tree: Any, position: dict[str, Any], best: int | None = None) -> None:
         """Copy the tree, and have it written beside; waits for the save before. ``best``: which one stays as well."""
         self.wait()
-        leaves = {path: host_copy(path, leaf) for path, leaf in named_leaves(tree).items()}
+        leaves = {path: host_copy(leaf) for path, leaf in named_leaves(tree).items()}
         self.writing = self.beside.submit(self._write, number, leaves, position, best)
 
     def _write(self, number: int, leaves: dict[str, tuple[np.ndarray, str]], position: Any, best: int | None) -> None:
         described = {
-            path: {"shape": list(array.shape), "dtype": kind, "digest": digest(array)}
+            path: {"shape": list(array.shape), "dtype": kind, "digest": digest_of_part(array)}
             for path, (array, kind) in leaves.items()
         }
-        arrays = {path: array for path, (array, _) in leaves.items() if array.size}  # Orbax writes no empty ones,
-        text = json.dumps({"leaves": described, **position})
-        items = {"position": self.args.JsonSave({"format": FORMAT, "text": text, "digest": digest_of_text(text)})}
-        if arrays:  # nor a tree of none.
-            items["state"] = self.args.StandardSave(arrays)
         try:
-            self.kept.best = best
-            self.manager.save(number, args=self.args.Composite(**items), force=True)
+            self._hand_over(number, {path: array for path, (array, _) in leaves.items()}, described, position, best)
         except Exception as error:
             clear_unfinished(self.folder)  # a full disk has no room for it
             raise self._failed(error) from error
+
+    def _hand_over(self, number: int, arrays: dict[str, Any], described: Any, position: Any, best: int | None) -> None:
+        """Have Orbax write it."""
+        text = json.dumps({"leaves": described, **position})
+        items = {"position": self.args.JsonSave({"format": FORMAT, "text": text, "digest": digest_of_text(text)})}
+        if filled_ones := {path: array for path, array in arrays.items() if array.size}:  # it takes no empty ones
+            items["state"] = self.args.StandardSave(filled_ones)
+        self.kept.best = best
+        self.manager.save(number, args=self.args.Composite(**items), force=True)
 
     def wait(self) -> None:
         """Wait for what is being written, and raise what went wrong with it."""
@@ -158,8 +180,7 @@ class Store:
         finally:
             self.beside.shutdown()
             self.manager.close()
-            clear_unfinished(self.folder)
-            self.lock.close()
+            self._unlock()
 
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
         """The newest sound checkpoint as a tree like ``like`` and its position; None where there is none.
@@ -173,37 +194,44 @@ class Store:
         here = named_leaves(like)
         damaged: dict[int, str] = {}
         for number in reversed(self.numbers()):
-            try:
-                position = self._read_position(number)
-                leaves = position.pop("leaves")
-                if lines := differing(leaves, here):
-                    needs = f"{self.folder}/checkpoint_{number} must hold the train state of this run"
-                    got = f"{len(lines)} leaves that differ:\n" + "\n".join(lines)
-                    raise _OtherTreeError(bad_value("checkpoint", needs, got))
-                arrays = self._read_arrays(number, leaves)
-            except _OtherTreeError as error:
-                raise error.args[0] from None
-            except Exception as error:  # whatever a damaged file makes Orbax raise
-                damaged[number] = f"checkpoint_{number}: {_in_short(error)}"
+            found = self._sound(number, here)
+            if isinstance(found, str):
+                damaged[number] = f"checkpoint_{number}: {found}"
                 warnings.warn(f"checkpoint: {self.folder}, {damaged[number]}; taking the one before it", stacklevel=2)
                 continue
             self._set_aside(damaged)
+            position, arrays = found
             return filled(like, here, arrays), position
         if damaged:
             raise OSError(f"checkpoint: no sound checkpoint in {self.folder}: {'; '.join(damaged.values())}")
         return None
+
+    def _sound(self, number: int, here: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | str:
+        """A checkpoint's position and arrays for these leaves; what is wrong with it in a line, where it is damaged."""
+        try:
+            position = self._read_position(number)
+            leaves = position.pop("leaves")
+            if lines := differing(leaves, here):
+                needs = f"{self.folder}/checkpoint_{number} must hold the train state of this run"
+                got = f"{len(lines)} leaves that differ:\n" + "\n".join(lines)
+                raise _OtherTreeError(bad_value("checkpoint", needs, got))
+            return position, self._read_arrays(number, leaves, here)
+        except _OtherTreeError as error:
+            raise error.args[0] from None
+        except Exception as error:  # whatever a damaged file makes Orbax raise
+            return _in_short(error)
 
     def read(self, number: int, like: Any) -> Any:
         """The state of one checkpoint, as a tree like ``like``; None where it is not there, or not sound."""
         self.wait()
         if number not in self.numbers():
             return None
-        try:
-            leaves = self._read_position(number)["leaves"]
-            return filled(like, named_leaves(like), self._read_arrays(number, leaves))
-        except Exception as error:  # whatever a damaged file makes Orbax raise
-            warnings.warn(f"checkpoint: {self.folder}, checkpoint_{number}: {_in_short(error)}", stacklevel=2)
+        here = named_leaves(like)
+        found = self._sound(number, here)
+        if isinstance(found, str):
+            warnings.warn(f"checkpoint: {self.folder}, checkpoint_{number}: {found}", stacklevel=2)
             return None
+        return filled(like, here, found[1])
 
     def _set_aside(self, numbers: Collection[int]) -> None:
         for number in numbers:
@@ -220,16 +248,24 @@ class Store:
         position: dict[str, Any] = json.loads(saved["text"])
         return position
 
-    def _read_arrays(self, number: int, leaves: dict[str, Any]) -> dict[str, np.ndarray]:
-        arrays = {path: np.zeros(leaf["shape"], stored_dtype(leaf["dtype"])) for path, leaf in leaves.items()}
-        target = {path: array for path, array in arrays.items() if array.size}
+    def _read_arrays(self, number: int, leaves: dict[str, Any], here: dict[str, Any]) -> dict[str, Any]:
+        """The arrays, as Orbax has them, of the digests that were saved."""
+        arrays: dict[str, Any] = {path: self._room(leaf, here[path]) for path, leaf in leaves.items()}
+        target = {path: array for path, array in arrays.items() if math.prod(array.shape)}
         if target:
             items = self.args.Composite(state=self.args.StandardRestore(target))
             arrays |= self.manager.restore(number, args=items).state
-        for path, leaf in leaves.items():
-            if digest(arrays[path]) != leaf["digest"]:
+        for path, digest in self._digests(arrays).items():
+            if digest != leaves[path]["digest"]:
                 raise bad_value("checkpoint", f"{path} must have the digest that was saved", "other bits")
         return arrays
+
+    def _room(self, leaf: dict[str, Any], like: Any) -> Any:
+        """Where an array is read to."""
+        return np.zeros(leaf["shape"], stored_dtype(leaf["dtype"]))
+
+    def _digests(self, arrays: dict[str, Any]) -> dict[str, int]:
+        return {path: digest_of_part(array) for path, array in arrays.items()}
 
 
 def _in_short(error: Exception) -> str:

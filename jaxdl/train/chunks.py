@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -33,22 +33,31 @@ def _chunk_steps(batch: Any) -> int:
     return max(1, min(CHUNK_STEPS, CHUNK_BYTES // max(size, 1)))
 
 
-def _chunk(parts: list[Any], batch_size: int, steps: int, room: int, first: int) -> Segment:
-    """Some batches, joined along the first axis, as a segment with room for more: all chunks have one shape."""
+class _Chunk(NamedTuple):
+    """Shares of some batches of ``size``, joined along the first axis, with room for more: all have one shape."""
+
+    data: Any
+    room: int
+    size: int
+    steps: int
+    first: int
+
+
+def _chunk(parts: list[Any], share: slice, size: int, steps: int, room: int, first: int) -> _Chunk:
+    width = share.stop - share.start
 
     def join(*leaves: np.ndarray) -> np.ndarray:
         if len(leaves) == 1 and steps == room:
             return leaves[0]
-        joined = np.zeros((room * batch_size, *leaves[0].shape[1:]), leaves[0].dtype)
-        np.concatenate(leaves, out=joined[: steps * batch_size])
+        joined = np.zeros((room * width, *leaves[0].shape[1:]), leaves[0].dtype)
+        np.concatenate(leaves, out=joined[: steps * width])
         return joined
 
-    order = np.arange(room * batch_size, dtype=np.int32).reshape(room, batch_size)
-    return Segment(jax.tree.map(join, *parts), order, steps, first)
+    return _Chunk(jax.tree.map(join, *parts), room, size, steps, first)
 
 
 def _read_ahead(
-    segments: Callable[[int, int], Iterator[Segment]], to: Device, numbers: range, start: int
+    chunks: Callable[[int, int], Iterator[_Chunk]], to: Device, numbers: range, start: int
 ) -> Generator[Iterator[Segment], None, None]:
     """Each epoch's segments, read by a thread and put on the device there; the next epoch's first ones as well."""
     # Settings such as float64 are a thread's own.
@@ -56,10 +65,10 @@ def _read_ahead(
 
     def read() -> Iterator[Segment | None]:
         for number in numbers:
-            for segment in segments(number, start if number == numbers.start else 0):
+            for chunk in chunks(number, start if number == numbers.start else 0):
                 with jax.enable_x64(wide), jax.default_device(device):
-                    data, order = to.data(segment.data), to.order(segment.order)
-                yield segment._replace(data=data, order=order)
+                    data, order = to.chunk(chunk.data, chunk.room, chunk.size)
+                yield Segment(data, order, chunk.steps, chunk.first)
             yield None
 
     with closing(prefetch(read())) as ready:
@@ -94,24 +103,29 @@ class ChunkFeed(Feed):
             check(data)
         return data
 
-    def _segments(self, number: int, start: int) -> Iterator[Segment]:
+    def marks(self) -> Iterator[bytes]:
+        yield f"{describe(self.spec)}, {self.plan}".encode()
+
+    def _chunks(self, number: int, start: int) -> Iterator[_Chunk]:
         rows, tail = self.plan.rows(number)
         room = min(_chunk_steps(self.spec), len(rows))
+        share, steady = self.device.share(self.plan.batch_size), self.device.team.count > 1
         at = start
         while at < len(rows):
-            part = rows[at : at + min(room, self.at_once)]
+            part = rows[at : at + (room if steady else min(room, self.at_once))]
             begun = time.perf_counter()
-            data = self._load(part.ravel())
+            data = self._load(part[:, share].ravel())
             seconds = (time.perf_counter() - begun) / len(part)
-            yield _chunk([data], self.plan.batch_size, len(part), room, at)
+            yield _chunk([data], share, self.plan.batch_size, len(part), room, at)
             at += len(part)
             # Step by step longer, as one step may have been read faster than the next ones will be.
             self.at_once = max(1, min(4 * len(part), room, int(CHUNK_SECONDS / seconds)))
         if len(tail) and start <= len(rows):
-            yield _chunk([self._load(tail)], len(tail), 1, 1, len(rows))
+            share = self.device.share(len(tail))
+            yield _chunk([self._load(tail[share])], share, len(tail), 1, 1, len(rows))
 
     def epochs(self, numbers: range, start: int = 0) -> Generator[Iterator[Segment], None, None]:
-        return _read_ahead(self._segments, self.device, numbers, start)
+        return _read_ahead(self._chunks, self.device, numbers, start)
 
 
 class StreamFeed(Feed):
@@ -171,7 +185,7 @@ class StreamFeed(Feed):
     def watch(self, check: Check) -> None:
         self.checks.append(check)
 
-    def _segments(self, number: int, start: int) -> Iterator[Segment]:
+    def _chunks(self, number: int, start: int) -> Iterator[_Chunk]:
         first, kind = start, None
         held: list[Any] = []
         begun = time.perf_counter()
@@ -187,7 +201,7 @@ class StreamFeed(Feed):
             kind = this
             held.append(batch)
             most = self.rooms.get(kind, _chunk_steps(batch))
-            late = time.perf_counter() - begun > CHUNK_SECONDS
+            late = self.device.team.count == 1 and time.perf_counter() - begun > CHUNK_SECONDS
             if late or len(held) == most:
                 self.rooms[kind] = most
                 yield self._joined(held, kind, first)
@@ -197,13 +211,15 @@ class StreamFeed(Feed):
         if held:
             yield self._joined(held, kind, first)
 
-    def _joined(self, held: list[Any], kind: Any, first: int) -> Segment:
+    def _joined(self, held: list[Any], kind: Any, first: int) -> _Chunk:
         # As many batches as an epoch has together (a smaller last one comes alone) make a chunk of that kind for good.
         room = self.rooms.setdefault(kind, len(held))
-        return _chunk(held, kind[1], len(held), room, first)
+        share = self.device.share(kind[1])
+        parts = [jax.tree.map(lambda leaf: leaf[share], batch) for batch in held]
+        return _chunk(parts, share, kind[1], len(held), room, first)
 
     def epochs(self, numbers: range, start: int = 0) -> Generator[Iterator[Segment], None, None]:
-        return _read_ahead(self._segments, self.device, numbers, start)
+        return _read_ahead(self._chunks, self.device, numbers, start)
 
 
 def _kind(call: str, batch: Any) -> Kind:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.core import bad_value, describe, specs
+from jaxdl.core.processes import ALONE
 from jaxdl.train.feed import Feed, Segment
 from jaxdl.train.guard import Begun, are_finite, is_finite_loss, stopped
 from jaxdl.train.memory import told_what_fills_it
@@ -71,13 +72,15 @@ class Dispatcher:
             totals = zero if totals is None else _resumed(zero, totals)
             totals = totals if self.placement is None else self.placement.whole(totals)
         if not self.paces and self.placement is not None and self.key is not None:
-            self._check_parts(segment.order.shape[1], self.placement.layout.parts)
-        shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves((segment.order, segment.data)))
+            self._check_parts(segment.batch_size, self.placement.layout.parts)
+        leaves = jax.tree.leaves((segment.order, segment.data))
+        shapes = segment.batch_size, *((leaf.shape, leaf.dtype) for leaf in leaves)
         if shapes not in self.paces:
             state, totals = self._prepared(state, totals, segment)
             self.paces[shapes] = Pace()
         pace = self.paces[shapes]
-        count = pace.steps(min(segment.steps - at, most))
+        team = ALONE if self.placement is None else self.placement.team
+        count = team.said_by_first(pace.steps(min(segment.steps - at, most)))
         begun = time.perf_counter()
         before = self._before(state, totals, segment, epoch, at)
         state, totals, reached = self._call(state, totals, segment, epoch, at, at + count)
@@ -154,9 +157,9 @@ class Dispatcher:
         before = trace_count()
         state, totals, _ = self._call(state, totals, segment, 0, 0, 0)
         if trace_count() > before and len(self.paces) >= self.feed.kinds:
-            earlier = ", ".join(str(order[0][1]) for order, *_ in self.paces)
+            earlier = ", ".join(str(size) for size, *_ in self.paces)
             warnings.warn(
-                f"{self.call}: compiled again, for batches of {segment.order.shape[1]} from "
+                f"{self.call}: compiled again, for batches of {segment.batch_size} from "
                 f"{describe(specs(segment.data))}, after batches of {earlier}. A shape is compiled once: let all "
                 "batches but the last have one size",
                 stacklevel=2,

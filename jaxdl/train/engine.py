@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -16,11 +17,12 @@ from jax.sharding import Mesh
 
 from jaxdl.core import bad_value
 from jaxdl.core.checks import check_seed, is_int, positive_int
+from jaxdl.core.processes import ALONE, Team
 from jaxdl.train.checkpoint import Checkpoint
 from jaxdl.train.dispatch import Dispatcher
 from jaxdl.train.evaluate import Evaluation
 from jaxdl.train.events import Callback, Event, History, Moments, Stop, check_callbacks, figures, nothing_saved, record
-from jaxdl.train.feed import Feed, Segment
+from jaxdl.train.feed import Feed, Segment, some_bytes
 from jaxdl.train.guard import NonfiniteError, check_guard
 from jaxdl.train.interrupt import Interrupt, catch_interrupt
 from jaxdl.train.keeper import Keeper, Position
@@ -91,7 +93,8 @@ def run(
     ``checkpoint``: a folder, or a :class:`Checkpoint` that says how often and what is kept. ``resume``: go on from what
     is there; the data must be ones that can begin in the middle: a bare iterator cannot, and an iterable is read up to
     there, so it must give the same batches in the same order each time.
-    ``callbacks``: each is called with an :class:`Event`, and returns None, or a :class:`Stop` to end the run.
+    ``callbacks``: each is called with an :class:`Event`, and returns None, or a :class:`Stop` to end the run. Of
+    several processes each calls them, but one with a true attribute ``writes`` the first process alone.
     ``progress``: a bar and a table on a terminal, else plain lines.
     ``mesh``: devices to spread each batch over, such as ``dl.mesh(data=-1)``; the result is that of one device, within
     rounding. A batch that does not divide is on all of them whole. ``sharding``: how the train state lies there:
@@ -170,14 +173,16 @@ def drive(
     if resume and checkpoint is None:
         raise bad_value("run", "resume=True needs checkpoint=…, the folder to go on from", None)
     listeners = check_callbacks(callbacks)
+    team = _team(placement)
     with ExitStack() as stack:
         interrupt = stack.enter_context(catch_interrupt(terminate=checkpoint is not None))
         beside = stack.enter_context(ThreadPoolExecutor(1))
         keeper = None
         if checkpoint is not None:
             settings = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
-            keeper = stack.enter_context(Keeper(settings, resume=resume, seed=seed, feed=feed))
-        if progress:
+            keeper = stack.enter_context(Keeper(settings, team, resume=resume, seed=seed, feed=feed))
+        listeners = [listener for listener in listeners if team.is_first or not getattr(listener, "writes", False)]
+        if progress and team.is_first:
             listeners.append(stack.enter_context(Progress()))
         key = jax.random.key(np.uint32(check_seed("run", seed)))
         guard = check_guard(on_nonfinite)
@@ -187,14 +192,36 @@ def drive(
             hint = "Did you mean mesh=…, sharding=…, as it was trained with?"
             raise bad_value("run", "a train state that lies over a mesh needs mesh=…", None, hint)
         state = owned(train_state, consume)
+        marks = _marks(feed, evaluate, seed, first_epoch, epochs)
+        team.check_same("run", "the data, batch_size, seed and epochs", marks)
+        team.check_same("run", "the train state", some_bytes(state))
         if placement is not None:
             state, feed.device = placement.placed(state), placement
-        engine = _Engine(state, feed, dispatcher, listeners, interrupt, keeper)
+        engine = _Engine(state, feed, dispatcher, listeners, interrupt, keeper, team)
         result = engine.drive(range(first_epoch, first_epoch + epochs), evaluate)
-    if interrupt.terminated:
-        print("SIGTERM: saved; resume=True goes on from here", file=sys.stderr, flush=True)
+    if engine.terminated:
+        if team.is_first:
+            print("SIGTERM: saved; resume=True goes on from here", file=sys.stderr, flush=True)
         raise SystemExit(128 + signal.SIGTERM)
     return result
+
+
+def _team(placement: Placement | None) -> Team:
+    """The processes that run it together; a warning where each of several would do the whole of it."""
+    if placement is not None:
+        return placement.team
+    if jax.process_count() > 1:
+        text = f"run: each of the {jax.process_count()} processes trains by itself. Did you mean mesh=dl.mesh(data=-1)?"
+        warnings.warn(text, stacklevel=3)
+    return ALONE
+
+
+def _marks(feed: Feed, evaluate: Evaluate | None, *numbers: int) -> Iterator[bytes]:
+    """What tells one run from another."""
+    yield repr(numbers).encode()
+    yield from feed.marks()
+    if isinstance(evaluate, Evaluation):
+        yield from evaluate.feed.marks()
 
 
 class _Engine:
@@ -208,9 +235,11 @@ class _Engine:
         listeners: Sequence[Callback],
         interrupt: Interrupt,
         keeper: Keeper | None,
+        team: Team,
     ):
         self.state, self.feed, self.dispatcher = state, feed, dispatcher
-        self.moments, self.interrupt, self.keeper = Moments(listeners), interrupt, keeper
+        self.moments, self.interrupt, self.keeper, self.team = Moments(listeners), interrupt, keeper, team
+        self.pressed = self.terminated = False
         self.history: History = {}
         self.position = Position(0)
 
@@ -228,12 +257,15 @@ class _Engine:
                 self._epoch(next(ahead), evaluate)
         if self.keeper is not None:
             self.keeper.save(self.state, self.position, self.history)
-        if self.interrupt.pressed:
-            self.moments.stop = Stop(reason="SIGTERM" if self.interrupt.terminated else "Ctrl-C")
+        if self.pressed:
+            self.moments.stop = Stop(reason="SIGTERM" if self.terminated else "Ctrl-C")
         return self.moments.end(self.state), self.history
 
     def _done(self) -> bool:
-        return self.moments.stop is not None or self.interrupt.pressed
+        """Whether the run is to end here, by a callback or a signal, of whichever process."""
+        signals = self.interrupt.pressed, self.interrupt.terminated
+        stop, self.pressed, self.terminated = self.team.any(self.moments.stop is not None, *signals)
+        return stop or self.pressed
 
     def _epoch(self, segments: Iterator[Segment], evaluate: Evaluate | None) -> None:
         """One epoch from where it stands; it counts as done unless the run was stopped in the middle of it."""

@@ -206,7 +206,8 @@ def predict(
 
     def forward(x: Any) -> Any:
         x = x if spread is None else spread.inputs(x)
-        return _forward(model, policy, spread, train_state.params, train_state.state, x)
+        y = _forward(model, policy, spread, train_state.params, train_state.state, x)
+        return y if spread is None else spread.readable(y)
 
     size += 0 if spread is None else -size % spread.layout.parts
     if size == count:

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdl.core import Ragged, bad_value
+from jaxdl.core import Ragged, bad_value, describe
 from jaxdl.core.checks import check_lengths
+from jaxdl.core.processes import ALONE, Team
 from jaxdl.core.targets import without_masked
 from jaxdl.data.order import epoch_order
 from jaxdl.train.prefetch import prefetch
@@ -25,8 +26,15 @@ DRAWN_AHEAD = 1 << 15
 """Examples from which on the order of an epoch is drawn by a thread, while the epoch before it runs."""
 
 
+MARKED = 256
+"""Rows of each array that processes compare, to see that they were given the same."""
+
+
 class Segment(NamedTuple):
-    """Steps over one set of examples: step ``i`` takes ``data[order[i]]``, for i below ``steps``."""
+    """Steps over one set of examples: step ``i`` takes ``data[order[i]]``, for i below ``steps``.
+
+    Without an order the data lie batch by batch, and it takes ``data[i]``.
+    """
 
     data: Any
     order: Any
@@ -34,9 +42,18 @@ class Segment(NamedTuple):
     first: int
     """The number of its first step within the epoch."""
 
+    @property
+    def batch_size(self) -> int:
+        shaped = jax.tree.leaves(self.data)[0] if self.order is None else self.order
+        size: int = shaped.shape[1]
+        return size
+
 
 class Device:
     """Where what is read is put: on the one device that JAX would take."""
+
+    team: Team = ALONE
+    """The processes that read it together. Where they are several, nothing that they read goes by the clock."""
 
     def data(self, data: Any) -> Any:
         return jax.tree.map(jnp.asarray, data)
@@ -46,6 +63,15 @@ class Device:
 
     def order_spec(self, shape: tuple[int, int]) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(shape, jnp.int32)
+
+    def share(self, size: int) -> slice:
+        """Which examples of a batch of so many are read here."""
+        return slice(0, size)
+
+    def chunk(self, data: Any, room: int, size: int) -> tuple[Any, Any]:
+        """The shares of ``room`` batches of ``size``, one after the other, as a segment's data and order."""
+        order = np.arange(room * size, dtype=np.int32).reshape(room, size)
+        return self.data(data), self.order(order)
 
 
 class Feed(ABC):
@@ -100,6 +126,10 @@ class Feed(ABC):
         """Which of the data's examples a step takes; None where they have no numbers."""
         return None
 
+    def marks(self) -> Iterator[bytes]:
+        """What tells these data from others."""
+        yield f"{describe(self.example())}, {self.steps} steps".encode()
+
 
 def check_finite(call: str, data: Any, rows: np.ndarray | None = None) -> None:
     """Raise when a floating leaf of ``data``, on the host, holds a nan or an inf, or a ragged one impossible lengths.
@@ -123,6 +153,14 @@ def check_finite(call: str, data: Any, rows: np.ndarray | None = None) -> None:
             first = bad[0][0] if rows is None else rows[bad[0][0]]
             got = f"{len(bad)} nan or inf in data{jax.tree_util.keystr(path)}, the first in example {first}"
             raise bad_value(call, "data must be finite", got)
+
+
+def some_bytes(tree: Any) -> Iterator[bytes]:
+    """Of each array that is whole in this process the bytes of up to MARKED rows, evenly over it."""
+    for leaf in jax.tree.leaves(tree):
+        if getattr(leaf, "is_fully_addressable", True) and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            rows = leaf.reshape(len(leaf) if leaf.ndim else 1, -1)
+            yield np.asarray(rows[:: max(1, len(rows) // MARKED)]).tobytes()
 
 
 def batch_spec(data: Any, size: int) -> Any:
@@ -178,6 +216,10 @@ class ResidentFeed(Feed):
 
     def examples(self, epoch: int, step: int) -> np.ndarray:
         return self.plan.examples_of(epoch, step)
+
+    def marks(self) -> Iterator[bytes]:
+        yield f"{describe(self.host)}, {self.plan}".encode()
+        yield from some_bytes(self.host)
 
     def watch(self, check: Check) -> None:
         check(self.host)

@@ -75,6 +75,7 @@ def generate(
     fixed = int(steps), None if top_k is None else int(top_k), policy
     try:
         written, ids, bad = _write(model, fixed, train_state.params, train_state.state, prompt, choice)
+        written, bad = (written, bad) if spread is None else spread.readable((written, bad))
     except (TypeError, ValueError) as error:
         error.add_note(f"  in generate, for {steps} steps after the prompt")
         raise

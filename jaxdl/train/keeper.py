@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.core import bad_value, describe
+from jaxdl.core.processes import Team
 from jaxdl.train.checkpoint import Checkpoint, Store
 from jaxdl.train.events import History, one_figure, standing
 from jaxdl.train.feed import Feed
 from jaxdl.train.program import Totals
+from jaxdl.train.shared_store import SharedStore
 
 
 @dataclass
@@ -40,13 +42,13 @@ class Position:
 class Keeper:
     """Saves a run when it is due, and restores it."""
 
-    def __init__(self, settings: Checkpoint, *, resume: bool, seed: int, feed: Feed):
+    def __init__(self, settings: Checkpoint, team: Team, *, resume: bool, seed: int, feed: Feed):
         if feed.once and resume:
             hint = "Did you mean a callable data(epoch, start), which can begin in the middle?"
             raise bad_value("run", "resume=True needs data that can be begun anew", "an iterator", hint)
-        self.settings, self.resume = settings, resume
+        self.settings, self.resume, self.team = settings, resume, team
         self.run = {"seed": int(seed), "steps_per_epoch": feed.steps, "batch": describe(feed.example())}
-        self.store = Store(settings)
+        self.store = Store(settings) if team.count == 1 else SharedStore(settings, team)
         self.saved = -1
         self.since = time.monotonic()
 
@@ -92,7 +94,7 @@ class Keeper:
         every = self.settings.every_steps
         due = every is not None and position.done % every == 0
         late = time.monotonic() - self.since > self.settings.every_seconds and not self.store.busy
-        if due or late:
+        if due or self.team.said_by_first(late):
             self.save(state, position, history)
 
     def epoch_done(self, state: Any, position: Position, history: History) -> None:

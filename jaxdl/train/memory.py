@@ -22,8 +22,9 @@ def told_what_fills_it(call: str, state: Any, segment: Segment, kept: bool) -> I
         text = str(error).partition("\n")[0]
         if not text.startswith("RESOURCE_EXHAUSTED"):
             raise
-        rows, size = segment.order.shape
-        examples = max((leaf.shape[0] for leaf in jax.tree.leaves(segment.data)), default=rows * size)
+        size = segment.batch_size
+        held = {leaf.shape[0] * (1 if segment.order is not None else size) for leaf in jax.tree.leaves(segment.data)}
+        examples = max(held)
         data = _bytes(segment.data)
         twice = ', twice, as on_nonfinite="raise" keeps the one before (None does not)' if kept else ""
         raise MemoryError(

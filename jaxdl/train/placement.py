@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxdl.core import LayerLike, bad_value, flat_paths, specs
 from jaxdl.core.checks import check_seed
+from jaxdl.core.processes import Team
 from jaxdl.core.spread import Where
 from jaxdl.sharding.layout import Layout, layout, without_data
 from jaxdl.sharding.mesh import usable
@@ -31,26 +33,68 @@ class Spread(Device):
     layout: Layout
     lying: Lying = ()
 
+    @property
+    def team(self) -> Team:  # type: ignore[override]
+        return self.layout.team
+
+    def put(self, tree: Any, shardings: Any) -> Any:
+        """The tree's arrays, of which each process has the whole or JAX has its parts, as the shardings say."""
+        if self.team.count == 1:
+            return jax.device_put(tree, shardings)
+        return jax.tree.map(_put_here, tree, shardings)
+
     def whole(self, tree: Any) -> Any:
         """The tree's arrays on every device."""
-        return jax.device_put(tree, self.layout.named())
+        return self.put(tree, jax.tree.map(lambda _: self.layout.named(), tree))
 
     def data(self, data: Any) -> Any:
         return self.whole(data)  # so that any order takes nothing from another device
 
     def order(self, order: np.ndarray) -> Any:
-        return jax.device_put(order, self.layout.batch(order.shape, before=1))
+        return self.put(order, self.layout.batch(order.shape, before=1))
+
+    def share(self, size: int) -> slice:
+        if self.team.count == 1:
+            return slice(0, size)
+        found = self.layout.batch((size,)).addressable_devices_indices_map((size,)).values()
+        bounds = [index[0].indices(size) for index in found if index is not None]
+        return slice(min(start for start, *_ in bounds), max(stop for _, stop, _ in bounds))
+
+    def chunk(self, data: Any, room: int, size: int) -> tuple[Any, Any]:
+        """Batch by batch, each spread over the devices: a process need hold no other's examples."""
+        share = self.share(size)
+        width = share.stop - share.start
+
+        def put(leaf: np.ndarray) -> jax.Array:
+            here = leaf.astype(jax.dtypes.canonicalize_dtype(leaf.dtype), copy=False)
+            here, shape = here.reshape(room, width, *leaf.shape[1:]), (room, size, *leaf.shape[1:])
+
+            def part(index: Any) -> np.ndarray:
+                start, stop, _ = index[1].indices(size)
+                return here[(index[0], slice(start - share.start, stop - share.start), *index[2:])]
+
+            return jax.make_array_from_callback(shape, self.layout.batch(shape, before=1), part)
+
+        return jax.tree.map(put, data), None
 
     def order_spec(self, shape: tuple[int, int]) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(shape, np.int32, sharding=self.layout.batch(shape, before=1))
 
     def inputs(self, x: Any) -> Any:
         """Arrays of examples, each device with its own."""
-        return jax.tree.map(lambda leaf: jax.device_put(leaf, self.layout.batch(leaf.shape)), x)
+        return self.put(x, jax.tree.map(lambda leaf: self.layout.batch(leaf.shape), x))
+
+    def readable(self, tree: Any) -> Any:
+        """A program's results, of which each process can read the whole."""
+        return tree if self.team.count == 1 else self.whole(tree)
 
     def batch(self, batch: Any) -> Any:
         """Have a traced batch spread by its examples, and by positions where the mesh has an axis for them."""
         return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, self.layout.batch(leaf.shape)), batch)
+
+    def everywhere(self, tree: Any) -> Any:
+        """Have what is traced lie on every device whole, so that each process can read it."""
+        return jax.lax.with_sharding_constraint(tree, self.layout.named())
 
     def state(self, tree: Any) -> Any:
         """What a traced step carries on, as it lies: here, as the compiler has it."""
@@ -59,6 +103,17 @@ class Spread(Device):
     def where(self, tree: Any) -> Where:
         """What the layers of a traced train state are told."""
         return _Where(self.layout, self.lying)
+
+
+def _put_here(leaf: Any, sharding: NamedSharding) -> jax.Array:
+    """An array over devices of several processes: each puts its own part of what it has the whole of."""
+    if not getattr(leaf, "is_fully_addressable", True):
+        return jax.device_put(leaf, sharding)
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        data = _put_here(jax.random.key_data(leaf), sharding)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+    host = np.asarray(leaf).astype(jax.dtypes.canonicalize_dtype(leaf.dtype), copy=False)
+    return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
 
 @dataclass(frozen=True)
@@ -97,7 +152,7 @@ class Placement(Spread):
         states = [node for node in jax.tree.leaves(tree, is_leaf=_is_state) if _is_state(node)]
         paths = [path for part in ([s.params for s in states] or [tree]) for path in flat_paths(part)]
         self.layout.check_rules(paths)
-        return jax.device_put(tree, self.shardings(tree))
+        return self.put(tree, self.shardings(tree))
 
     def created(self, model: LayerLike, optimizer: optax.GradientTransformation, x: Any, seed: int) -> TrainState:
         """What :func:`create_state` gives, made where it belongs: no device ever holds the whole of it."""

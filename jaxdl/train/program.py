@@ -58,15 +58,21 @@ def _checked_step(step: StepFn, placement: Spread | None) -> StepFn:
 def _batch(
     transform: Transform | None,
     data: Any,
-    order: jax.Array,
+    order: jax.Array | None,
     key: Any,
     where: jax.Array,
     i: Any,
     placement: Spread | None = None,
 ) -> Any:
-    """Row ``i`` of the order, gathered from the data and transformed by a key of its own."""
-    rows = lax.dynamic_index_in_dim(order, i, keepdims=False)
-    batch = jax.tree.map(lambda leaf: leaf.at[rows].get(mode="promise_in_bounds"), data)
+    """Row ``i`` of the order, gathered from the data and transformed by a key of its own.
+
+    Without an order, row ``i`` of the data.
+    """
+    if order is None:
+        batch = jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, i, keepdims=False), data)
+    else:
+        rows = lax.dynamic_index_in_dim(order, i, keepdims=False)
+        batch = jax.tree.map(lambda leaf: leaf.at[rows].get(mode="promise_in_bounds"), data)
     if placement is not None:
         batch = placement.batch(batch)
     if transform is None:
@@ -169,7 +175,7 @@ def _loop(
     carry: Any,
     totals: Totals,
     data: Any,
-    order: jax.Array,
+    order: jax.Array | None,
     key: jax.Array | None,
     where: jax.Array,
     placement: Spread | None = None,
@@ -199,6 +205,8 @@ def _loop(
         return i + 1, now, {name: _plus(totals[name], metric) for name, metric in metrics.items()}
 
     reached, (carry, _), totals = lax.while_loop(going, body, (where[0], _begin(guard, carry, placement), totals))
+    if placement is not None:
+        totals, reached = placement.everywhere((totals, reached))
     return carry, totals, reached
 
 

@@ -136,6 +136,8 @@ def _cell(text: str) -> Any:
 class HistoryFile:
     """What :func:`history_file` gives: a callback that keeps the file of one run."""
 
+    writes = True
+
     path: Path
     columns: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
     earlier: History = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -197,6 +199,8 @@ def history_file(path: str | os.PathLike[str]) -> HistoryFile:
 @dataclass
 class TensorBoard:
     """What :func:`tensorboard` gives: a callback that writes for TensorBoard."""
+
+    writes = True
 
     folder: Path
     writers: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)

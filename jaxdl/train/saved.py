@@ -21,12 +21,14 @@ def _is_key(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def host_copy(path: str, leaf: Any) -> tuple[np.ndarray, str]:
+def stored(leaf: Any) -> Any:
+    """The array of numbers that is stored for a leaf: itself, or a key's data."""
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def host_copy(leaf: Any) -> tuple[np.ndarray, str]:
     """A copy of the whole of a leaf on the host, from however many devices, and its dtype's name; a key as its data."""
-    if not getattr(leaf, "is_fully_addressable", True):
-        needs = f"{path} must lie on devices of this process"
-        raise bad_value("checkpoint", needs, f"one spread over processes, {leaf.sharding}")
-    return np.array(jax.random.key_data(leaf) if _is_key(leaf) else leaf), str(leaf.dtype)
+    return np.array(stored(leaf)), str(leaf.dtype)
 
 
 def stored_dtype(kind: str) -> Any:
@@ -57,6 +59,8 @@ def filled(like: Any, named: dict[str, Any], arrays: dict[str, np.ndarray]) -> A
         array = jnp.asarray(arrays[path])
         if _is_key(leaf):
             array = jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf))
+        if not array.is_fully_addressable:
+            return array
         # What nobody put anywhere stays free to go where the rest of a program is.
         return jax.device_put(array, leaf.sharding) if getattr(leaf, "committed", False) else array
 

@@ -1,0 +1,82 @@
+"""The processes that run one program together, each with devices of its own."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from jaxdl.core.errors import bad_value
+
+
+@dataclass(frozen=True)
+class Team:
+    """The processes whose devices a mesh is of, and which of them this one is.
+
+    All call what gathers or waits, in the same order. Between the programs of a run they have to come to the same
+    decisions, such as how many steps the next one has: what depends on the clock, on a signal or on a file is therefore
+    asked of the first one, or of all.
+    """
+
+    count: int = 1
+    index: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process tells, and writes what is written once."""
+        return self.index == 0
+
+    def gathered(self, numbers: Any) -> np.ndarray:
+        """The like-shaped numbers of all processes, one process a row."""
+        own = np.array(numbers)
+        if self.count == 1:
+            return own[None]
+        as_bytes = np.frombuffer(own.tobytes(), np.uint8)  # JAX would narrow 64 bits
+        rows = np.asarray(multihost_utils.process_allgather(as_bytes))
+        return np.frombuffer(rows.tobytes(), own.dtype).reshape(self.count, *own.shape)
+
+    def any(self, *flags: bool) -> list[bool]:
+        """For each flag whether it is set in some process."""
+        if self.count == 1:
+            return list(flags)
+        return [bool(flag) for flag in np.atleast_1d(self.gathered(flags).any(0))]
+
+    def said_by_first(self, number: int) -> int:
+        """The first process's number."""
+        return number if self.count == 1 else int(self.gathered(np.int64(number))[0])
+
+    def check_same(self, call: str, what: str, parts: Iterable[bytes]) -> None:
+        """Raise, in each process, where these bytes are not the same in all of them."""
+        if self.count == 1:
+            return
+        found = hashlib.blake2b(digest_size=16)
+        for part in parts:
+            found.update(part)
+        rows = self.gathered(np.frombuffer(found.digest(), np.uint8))
+        others = [str(index) for index, row in enumerate(rows) if (row != rows[0]).any()]
+        if others:
+            got = f"another in process {', '.join(others)} than in process 0, of {self.count}"
+            raise bad_value(call, f"{what} must be the same in all processes", got)
+
+    def wait(self, name: str) -> None:
+        """Wait until all have come here."""
+        if self.count > 1:
+            multihost_utils.sync_global_devices(name)
+
+
+ALONE = Team()
+
+
+def team_of(call: str, devices: Iterable[Any]) -> Team:
+    """The processes that these devices are of: this one alone, or all that JAX has joined."""
+    owners = {device.process_index for device in devices}
+    if owners == {jax.process_index()}:
+        return ALONE
+    if len(owners) != jax.process_count():
+        got = f"devices of process {', '.join(map(str, sorted(owners)))} of {jax.process_count()}"
+        hint = "Did you mean dl.mesh(data=-1), or devices=jax.local_devices()?"
+        raise bad_value(call, "a mesh must be of devices of this process alone, or of all processes", got, hint)
+    return Team(len(owners), jax.process_index())

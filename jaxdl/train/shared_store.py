@@ -1,0 +1,95 @@
+"""Checkpoints that several processes write and read together, each its own parts, in a folder that all can reach."""
+
+from collections.abc import Collection
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdl.core.files import digest_of_part
+from jaxdl.core.processes import Team
+from jaxdl.train.checkpoint import Checkpoint, Store
+from jaxdl.train.folder import open_folder
+from jaxdl.train.saved import named_leaves, stored, stored_dtype
+
+
+class SharedStore(Store):
+    """A :class:`Store` of all processes of a team; each calls the same of its methods, in the same order.
+
+    Orbax copies what is to be saved, and its own thread writes. The first process has the lock and the position.
+    """
+
+    def __init__(self, settings: Checkpoint, team: Team):
+        self.team = team
+        super().__init__(settings)
+
+    def _locked(self) -> Any:
+        lock = open_folder(self.folder) if self.team.is_first else None
+        self.team.wait("jaxdl: the folder of the checkpoints")
+        return lock
+
+    def _manager(self, ocp: Any) -> Any:
+        options = ocp.CheckpointManagerOptions(
+            step_prefix="checkpoint", enable_async_checkpointing=True, preservation_policy=self.kept
+        )
+        return ocp.CheckpointManager(self.folder, options=options)
+
+    @property
+    def busy(self) -> bool:
+        found: bool = self.manager.is_saving_in_progress()
+        return found
+
+    def save(self, number: int, tree: Any, position: dict[str, Any], best: int | None = None) -> None:
+        self.wait()
+        leaves = {path: (stored(leaf), str(leaf.dtype)) for path, leaf in named_leaves(tree).items()}
+        # The next program takes the memory of these, which on CPU Orbax would only look at.
+        arrays = {path: jnp.array(array, copy=True) for path, (array, _) in leaves.items()}
+        digests = self._digests(arrays)
+        described = {
+            path: {"shape": list(array.shape), "dtype": kind, "digest": digests[path]}
+            for path, (array, kind) in leaves.items()
+        }
+        try:
+            self._hand_over(number, arrays, described, position, best)
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def wait(self) -> None:
+        try:
+            self.manager.wait_until_finished()
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def _sound(self, number: int, here: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | str:
+        """Sound in all processes, or damaged in all."""
+        found = super()._sound(number, here)
+        damaged = self.team.any(isinstance(found, str))[0]
+        return found if not damaged or isinstance(found, str) else "damaged, as another process found"
+
+    def _set_aside(self, numbers: Collection[int]) -> None:
+        if self.team.is_first:
+            super()._set_aside(numbers)
+        self.team.wait("jaxdl: damaged checkpoints are set aside")
+        if numbers and not self.team.is_first:
+            self.manager.reload()
+
+    def _room(self, leaf: dict[str, Any], like: Any) -> Any:
+        return jax.ShapeDtypeStruct(tuple(leaf["shape"]), stored_dtype(leaf["dtype"]), sharding=stored(like).sharding)
+
+    def _digests(self, arrays: dict[str, Any]) -> dict[str, int]:
+        """Each process looks at its own parts, of which one copy counts."""
+        own = np.array([_of_own_parts(array) for array in arrays.values()], np.uint64)
+        together = self.team.gathered(own).sum(0, dtype=np.uint64) if arrays else own
+        return dict(zip(arrays, map(int, together), strict=True))
+
+
+def _of_own_parts(array: Any) -> int:
+    if not array.size:
+        return 0
+    parts = [shard for shard in array.addressable_shards if shard.replica_id == 0]
+    total = 0
+    for shard in parts:
+        start = [index.indices(size)[0] for index, size in zip(shard.index, array.shape, strict=True)]
+        total += digest_of_part(np.asarray(shard.data), start, array.shape)
+    return total % 2**64
