@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.experimental import multihost_utils
 
 import jaxdl as dl
 from jaxdl import layers as L
@@ -82,10 +83,17 @@ def farthest(found, expected):
     bias whose true gradient is zero, such as that of attention's keys, is nothing but rounding."""
 
     def one(a, b):
-        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        a, b = (np.asarray(whole(leaf), np.float64) for leaf in (a, b))
         return np.abs(a - b).max() / max(np.abs(b).max(), 1e-2)
 
     return float(max(jax.tree.leaves(jax.tree.map(one, found, expected))))
+
+
+def whole(leaf):
+    """An array, also one of whose parts other processes hold some."""
+    if getattr(leaf, "is_fully_addressable", True):
+        return leaf
+    return multihost_utils.process_allgather(leaf, tiled=True)
 
 
 def trained(make, optimizer, dtype, whole, **arguments):

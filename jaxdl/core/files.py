@@ -52,7 +52,7 @@ def digest_of_part(part: np.ndarray, start: Sequence[int] = (), shape: Sequence[
         (np.arange(size, dtype=np.uint64) + np.uint64(first)) * np.uint64(stride)
         for size, first, stride in zip(part.shape, start or (0,) * part.ndim, strides, strict=True)
     ]
-    row = functools.reduce(np.add.outer, along[1:], np.uint64(0))
+    row = functools.reduce(np.add.outer, along[1:], np.zeros((), np.uint64))
     rows, total = max(1, _BLOCK // max(1, row.size)), 0
     for at in range(0, len(bits), rows):
         mixed = np.add.outer(along[0][at : at + rows], row) * _MIX[0]

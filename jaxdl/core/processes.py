@@ -1,7 +1,9 @@
 """The processes that run one program together, each with devices of its own."""
 
 import hashlib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +70,34 @@ class Team:
 
 
 ALONE = Team()
+
+_GONE = re.compile(r"Gloo \w+ failed|Connection (reset|closed) by peer|heartbeat|coordination service", re.IGNORECASE)
+
+
+@contextmanager
+def told_who_is_gone(call: str, team: Team) -> Iterator[None]:
+    """Within it, an error of JAX because another process no longer answers becomes one that says so."""
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        if team.count == 1 or not _GONE.search(str(error)):
+            raise
+        text = str(error).partition("\n")[0]
+        got = f"none any more from another one of {team.count} than process {team.index} ({text})"
+        hint = "With checkpoint=… the same call with resume=True goes on from the last save"
+        raise ConnectionError(f"{call}: all processes must answer; got {got}. {hint}") from None
+
+
+def whole_on_host(array: Any) -> np.ndarray:
+    """An array on the host, also one of whose parts other processes hold some: then all call this."""
+    if getattr(array, "is_fully_addressable", True) or array.is_fully_replicated:
+        return np.asarray(array)
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+
+
+def is_shared(tree: Any) -> bool:
+    """Whether arrays of a tree lie on devices of several processes."""
+    return any(not getattr(leaf, "is_fully_addressable", True) for leaf in jax.tree.leaves(tree))
 
 
 def team_of(call: str, devices: Iterable[Any]) -> Team:

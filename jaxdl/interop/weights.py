@@ -14,6 +14,7 @@ from jaxdl.core import bad_type, bad_value
 from jaxdl.core.children import check_name
 from jaxdl.core.extras import need
 from jaxdl.core.files import whole_file
+from jaxdl.core.processes import is_shared, whole_on_host
 from jaxdl.interop.tensors import DIGESTS, digests_of, read_tensors
 
 
@@ -23,7 +24,8 @@ def save_params(
     """Write a tree of parameters to a safetensors file, each leaf under its path (``conv/kernel``).
 
     The file appears whole or not at all: it is written beside its place and then renamed. Its metadata hold a digest of
-    each array as well, which is checked when jaxdl reads it; other programs read the file as any other.
+    each array as well, which is checked when jaxdl reads it; other programs read the file as any other. Where params
+    lie over devices of several processes, all call this, and the first writes.
 
     **Args** ``metadata``: texts by name, for :func:`load_metadata`.
 
@@ -35,7 +37,8 @@ def save_params(
         (2, 3)
     """
     numpy_file = need("safetensors.numpy", "interop.save_params", extra="export")
-    paths = traverse_util.flatten_dict(jax.device_get(dict(params)))
+    elsewhere = is_shared(params) and jax.process_index() > 0
+    paths = traverse_util.flatten_dict(_on_host(dict(params)))
     if not paths:
         raise bad_value("save_params", "params must hold at least one array", params)
     flat = {"/".join(check_name("save_params", name) for name in path): leaf for path, leaf in paths.items()}
@@ -44,9 +47,15 @@ def save_params(
     for name, text in noted.items():
         if not (isinstance(name, str) and isinstance(text, str)) or name == DIGESTS:
             raise bad_type("save_params", f"metadata must be texts by name, none of them {DIGESTS}", {name: text})
+    if elsewhere:
+        return
     noted[DIGESTS] = json.dumps(digests_of(arrays, noted))
     with whole_file(Path(path)) as part:
         part.write_bytes(numpy_file.save(arrays, metadata=noted))
+
+
+def _on_host(params: Any) -> Any:
+    return jax.tree.map(whole_on_host, params) if is_shared(params) else jax.device_get(params)
 
 
 def _native(name: str, leaf: Any) -> np.ndarray:

@@ -13,6 +13,7 @@ python -m jaxdl.launch --processes 2 --process 1 --coordinator 10.0.0.1:1234 tra
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from jaxdl.launch.launcher import launch
 from jaxdl.launch.worker import Place, work
@@ -37,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def check(made: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """End with a word for numbers that cannot be."""
+    """End with a word for what cannot be."""
     for name in ("processes", "devices", "timeout"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             made.error(f"--{name} must be 1 or more; got {getattr(args, name)}")
@@ -47,6 +48,8 @@ def check(made: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         made.error("--process needs --processes: how many there are")
     if args.process is not None and not 0 <= args.process < args.processes:
         made.error(f"--process must be from 0 to {args.processes - 1}; got {args.process}")
+    if not Path(args.script).is_file():
+        made.error(f"the script must be a file; got {args.script}")
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from jaxdl.core.machine import core_count
 from jaxdl.launch.worker import ARRIVED, LAUNCHER
 
 GRACE = 5.0
@@ -20,20 +21,29 @@ GRACE = 5.0
 SHOWN = 40
 """Lines of a failed process that are shown, if its output was not."""
 
+THREADS = "PJRT_NPROC"
+"""The variable that says how many threads XLA's CPU devices have. An exchange blocks one until the others come, which
+may be at another exchange: with as few threads as cores, four devices a process wait for one another for ever."""
+
+THREADS_OF_DEVICE = 4
+
 PAUSE = 0.05
+
+TOGETHER = 0.5
+"""Seconds within which processes that fail are taken to fail of one cause."""
 
 
 class Process:
     """One of them. What those after the first print is kept, or shown with their number before each line."""
 
-    def __init__(self, command: Sequence[str], index: int, count: int, all_output: bool):
+    def __init__(self, command: Sequence[str], index: int, count: int, threads: int, all_output: bool):
         self.name, self.lines = f"process {index} of {count}", collections.deque[str](maxlen=SHOWN)
         self.arrived = False
         ours, theirs = socket.socketpair()
         self.line = ours
         self.popen = subprocess.Popen(
             command,
-            env=os.environ | {LAUNCHER: str(theirs.fileno())},
+            env={THREADS: str(threads)} | os.environ | {LAUNCHER: str(theirs.fileno())},
             pass_fds=[theirs.fileno()],
             start_new_session=True,  # signals come through the launcher, once
             stdin=subprocess.DEVNULL if index else None,
@@ -61,6 +71,12 @@ class Process:
             self.arrived = self.arrived or self.line.recv(1) == ARRIVED
         return self.popen.poll()
 
+    def end(self) -> None:
+        """Have it end, if it has not."""
+        self.popen.kill()
+        self.popen.wait()
+        self.line.close()
+
     def kept(self) -> list[str]:
         """The last lines that it printed and nobody saw."""
         if self.popen.stdout is not None:
@@ -75,25 +91,32 @@ def launch(script: Sequence[str], count: int, devices: int, timeout: int, *, all
     """
     place = ["--processes", count, "--coordinator", f"127.0.0.1:{_free_port()}", "--devices", devices]
     words = [sys.executable, "-m", "jaxdl.launch", *map(str, place), "--timeout", str(timeout)]
+    threads = max(core_count() // count, THREADS_OF_DEVICE * devices)
     started: list[Process] = []
     with _passing_on(started):
         try:
             started.extend(
-                Process([*words, "--process", str(index), *script], index, count, all_output) for index in range(count)
+                Process([*words, "--process", str(index), *script], index, count, threads, all_output)
+                for index in range(count)
             )
-            while True:
-                codes = [process.look() for process in started]
-                if any(codes) or None not in codes:
-                    break
-                time.sleep(PAUSE)
-            failed = [process for process, code in zip(started, codes, strict=True) if code]
+            failed = _first_failed(started)
             if failed and not all(process.popen.returncode == 128 + signal.SIGTERM for process in failed):
                 _tell(failed, started)
             return _ended(started, failed)
         finally:
             for process in started:
-                if process.popen.poll() is None:
-                    process.popen.kill()
+                process.end()
+
+
+def _first_failed(started: Sequence[Process]) -> list[Process]:
+    """Wait until one fails, and give it with those that do so together with it; none where all end well."""
+    codes = [process.look() for process in started]
+    while not any(codes) and None in codes:
+        time.sleep(PAUSE)
+        codes = [process.look() for process in started]
+    if any(codes):
+        time.sleep(TOGETHER)
+    return [process for process in started if process.look()]
 
 
 def _ended(started: Sequence[Process], failed: Sequence[Process]) -> int:

@@ -19,6 +19,10 @@ ARRIVED = b"a"
 """What it is told when this process is about to join the others."""
 
 
+GLOO = b"connected peer ranks is :"
+"""What stands in each line that Gloo prints."""
+
+
 class Place(NamedTuple):
     """Which process this is; what is None, the cluster says: see :func:`jax.distributed.initialize`."""
 
@@ -32,9 +36,6 @@ class Place(NamedTuple):
 def work(place: Place, script: str, arguments: Sequence[str]) -> int:
     """Join the others and run the script; its exit status. One that fails ends the process at once: the others, which
     may be waiting for what it was to send, are not waited for."""
-    if not Path(script).is_file():
-        print(f"jaxdl.launch: the script must be a file; got {script}", file=sys.stderr)
-        return 2
     _tell_launcher()
     _without_gloo()
     if not _join(place):
@@ -126,12 +127,12 @@ def _without_gloo() -> None:
     reading, writing = os.pipe()
     os.dup2(writing, 1)
     os.close(writing)
-    sys.stdout = os.fdopen(terminal, "w", encoding=sys.stdout.encoding, closefd=False)
+    sys.stdout = os.fdopen(terminal, "w", buffering=1, encoding=sys.stdout.encoding, closefd=False)
 
     def forward() -> None:
         with os.fdopen(reading, "rb") as lines:
             for line in lines:
-                if not line.startswith(b"[Gloo]"):
+                if GLOO not in line:
                     os.write(terminal, line)
 
     threading.Thread(target=forward, daemon=True).start()

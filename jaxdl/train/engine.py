@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from jaxdl.core import bad_value
 from jaxdl.core.checks import check_seed, is_int, positive_int
-from jaxdl.core.processes import ALONE, Team
+from jaxdl.core.processes import ALONE, Team, told_who_is_gone
 from jaxdl.train.checkpoint import Checkpoint
 from jaxdl.train.dispatch import Dispatcher
 from jaxdl.train.evaluate import Evaluation
@@ -198,7 +198,8 @@ def drive(
         if placement is not None:
             state, feed.device = placement.placed(state), placement
         engine = _Engine(state, feed, dispatcher, listeners, interrupt, keeper, team)
-        result = engine.drive(range(first_epoch, first_epoch + epochs), evaluate)
+        with told_who_is_gone("run", team):
+            result = engine.drive(range(first_epoch, first_epoch + epochs), evaluate)
     if engine.terminated:
         if team.is_first:
             print("SIGTERM: saved; resume=True goes on from here", file=sys.stderr, flush=True)

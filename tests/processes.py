@@ -1,0 +1,175 @@
+"""What runs over several processes: with the name of a function of this file and its arguments, the first process prints
+what that finds as JSON, on a line of its own.
+
+python -m jaxdl.launch --processes 2 tests/processes.py shares
+"""
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+import warnings
+
+import jax
+import numpy as np
+import optax
+from jax.experimental import multihost_utils
+from meshes import farthest, mlp, whole
+
+import jaxdl as dl
+from jaxdl.core.processes import Team
+from jaxdl.train.checkpoint import Checkpoint
+from jaxdl.train.placement import placement_on
+from jaxdl.train.shared_store import SharedStore
+
+ASKED = {"loss": dl.losses.cross_entropy, "optimizer": optax.sgd(0.1, momentum=0.9), "progress": False}
+
+
+class Recorded:
+    """Examples by number; which were asked for is kept."""
+
+    def __init__(self):
+        _, self.x, self.y = mlp()
+        self.read = []
+
+    def __len__(self):
+        return len(self.y)
+
+    def __getitem__(self, row):
+        self.read.append(int(row))
+        return {"x": self.x[row].astype("float32"), "y": self.y[row]}
+
+
+def alone(*arguments, **named):
+    """A run of each process by itself, which it is warned of."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        result = dl.fit(*arguments, **named)
+    return result, [str(warning.message) for warning in said]
+
+
+def shares(folder):
+    """A source that is read in chunks, a stream, and arrays: how far from one process, and who read and wrote what."""
+    model, x, y = mlp()
+    x = x.astype("float32")
+    batches = [{"x": x[at : at + 16], "y": y[at : at + 16]} for at in (0, 16)]
+    kinds = {
+        "source": (Recorded(), {"batch_size": 16}),
+        "stream": (lambda epoch, start: iter(batches[start:]), {}),
+        "arrays": ((x, y), {"batch_size": 16}),
+    }
+    found, me = {}, jax.process_index()
+    for name, (data, how) in kinds.items():
+        how = ASKED | how | {"epochs": 2}
+        (one, expected), said = alone(model, data, **how)
+        if name == "source":
+            data.read.clear()
+        path = f"{folder}/{name}_{me}.csv"
+        mesh = dl.mesh(data=-1)
+        callbacks = [dl.train.history_file(path)]
+        s, history = dl.fit(model, data, mesh=mesh, sharding="fsdp", callbacks=callbacks, **how)
+        found[name] = farthest((s.params, history["loss"]), (one.params, expected["loss"]))
+        found["warned"] = said
+    read = sorted(kinds["source"][0].read[1:])  # without the one that shows what examples are like
+    found["read"] = [int(count) for count in multihost_utils.process_allgather(np.array(len(read)))]
+    found["files"] = sorted(os.listdir(folder))
+    dl.interop.save_params(f"{folder}/params.safetensors", s.params)
+    said = dl.predict(model, s, x), dl.predict(model, one, x)
+    found["predicted"] = farthest(*said)
+    if me == 0:
+        found["saved"] = farthest(dl.interop.load_params(f"{folder}/params.safetensors"), one.params)
+    return found
+
+
+def bits(tree):
+    """A digest of the bits of a train state."""
+    found = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        leaf = jax.random.key_data(leaf) if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+        found.update(np.asarray(whole(leaf)).tobytes())
+    return found.hexdigest()
+
+
+def trained(folder, epochs, sharding, stop=""):
+    """A run with checkpoints, gone on with where there are any; process ``stop`` is killed in its second epoch."""
+    model, x, y = mlp()
+    where = {"mesh": dl.mesh(data=-1), "sharding": sharding} if len(jax.devices()) > 1 else {}
+
+    def kill(event):
+        if str(jax.process_index()) == stop and event.kind == "program" and (event.epoch, event.step) == (2, 2):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    settings = Checkpoint(folder, every_steps=1)
+    how = ASKED | {"epochs": int(epochs), "batch_size": 16, "callbacks": [kill], "checkpoint": settings}
+    s, history = dl.fit(model, (x.astype("float32"), y), resume=True, **where, **how)
+    return {"loss": history["loss"], "bits": bits(s)}
+
+
+def endless(folder):
+    """A run that only a signal ends."""
+    model, x, y = mlp()
+    how = ASKED | {"epochs": 10**6, "batch_size": 16, "checkpoint": folder, "resume": True}
+    _, history = dl.fit(model, (x.astype("float32"), y), mesh=dl.mesh(data=-1), **(how | {"progress": True}))
+    return {"epochs": len(history["epoch"])}
+
+
+def stored(folder, damage=""):
+    """A train state that is saved twice by all processes, the later one perhaps damaged, and read onto other places."""
+    model, x, _ = mlp()
+    team = Team(jax.process_count(), jax.process_index())
+    one = dl.train.create_state(model, optax.adam(0.1), x.astype("float32"))
+    mesh = dl.mesh(data=-1)
+    spread = placement_on("test", mesh, "fsdp").placed(one)
+    store = SharedStore(Checkpoint(folder), team)
+    if not store.numbers():
+        for number in (1, 2):
+            store.save(number, spread, {"number": number})
+        store.wait()
+    if damage:
+        if team.is_first:
+            flip_a_bit(f"{folder}/checkpoint_2/state")
+        team.wait("damaged")
+    like = jax.tree.map(lambda leaf: leaf, placement_on("test", mesh, "data").placed(one))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        state, position = store.restore(like)
+    store.close()
+    lies = str(state.params["mlp"]["dense"]["kernel"].sharding.spec)
+    return {"same": bits(state) == bits(one), "number": position["number"], "warned": len(said), "lies": lies}
+
+
+def flip_a_bit(folder):
+    """Flip one in the middle of the largest of the files of arrays."""
+    files = [os.path.join(path, name) for path, _, names in os.walk(folder) for name in names]
+    largest = max(files, key=os.path.getsize)
+    with open(largest, "r+b") as file:
+        file.seek(os.path.getsize(largest) // 2)
+        byte = file.read(1)[0]
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 1]))
+
+
+def fails(index):
+    """One process ends with an error; the others would wait for it for ever."""
+    if str(jax.process_index()) == index:
+        raise RuntimeError("this one does not go on")
+    print("waiting", flush=True)
+    multihost_utils.sync_global_devices("never")
+
+
+def ends(status):
+    """All end with this status."""
+    sys.exit(int(status))
+
+
+def sleeps():
+    time.sleep(60)
+
+
+if __name__ == "__main__":
+    what, *words = sys.argv[1:]
+    result = json.dumps(globals()[what](*words))
+    if jax.process_index() == 0:
+        print(result)
