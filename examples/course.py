@@ -69,7 +69,7 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None, *
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / ".writable").touch()
-        (args.out / ".writable").unlink()
+        (args.out / ".writable").unlink(missing_ok=True)  # of several processes another may have done it
     except OSError as error:
         parser.error(f"--out {args.out}: cannot write there ({error.strerror})")
     return args

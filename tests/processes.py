@@ -1,4 +1,4 @@
-"""What runs over several processes: with the name of a function of this file and its arguments, the first process prints
+"""What runs over several processes: with the name of a function of this file and its arguments, the first one prints
 what that finds as JSON, on a line of its own.
 
 python -m jaxdl.launch --processes 2 tests/processes.py shares
@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -74,7 +75,7 @@ def shares(folder):
         found["warned"] = said
     read = sorted(kinds["source"][0].read[1:])  # without the one that shows what examples are like
     found["read"] = [int(count) for count in multihost_utils.process_allgather(np.array(len(read)))]
-    found["files"] = sorted(os.listdir(folder))
+    found["files"] = sorted(path.name for path in Path(folder).iterdir())
     dl.interop.save_params(f"{folder}/params.safetensors", s.params)
     said = dl.predict(model, s, x), dl.predict(model, one, x)
     found["predicted"] = farthest(*said)
@@ -142,13 +143,23 @@ def stored(folder, damage=""):
 
 def flip_a_bit(folder):
     """Flip one in the middle of the largest of the files of arrays."""
-    files = [os.path.join(path, name) for path, _, names in os.walk(folder) for name in names]
-    largest = max(files, key=os.path.getsize)
-    with open(largest, "r+b") as file:
-        file.seek(os.path.getsize(largest) // 2)
-        byte = file.read(1)[0]
-        file.seek(-1, 1)
-        file.write(bytes([byte ^ 1]))
+    largest = max((path for path in Path(folder).rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+
+
+def differ():
+    """What a run says to data that are not the same in all processes, and to other parameters."""
+    model, x, y = mlp()
+    x, said = x.astype("float32"), []
+    one = dl.train.create_state(model, ASKED["optimizer"], x, seed=jax.process_index())
+    for data, start in (((x + jax.process_index(), y), None), ((x, y), one)):
+        try:
+            dl.fit(model, data, train_state=start, mesh=dl.mesh(data=-1), epochs=1, batch_size=16, **ASKED)
+        except ValueError as error:
+            said.append(str(error))
+    return said
 
 
 def fails(index):

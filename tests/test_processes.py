@@ -91,7 +91,11 @@ def test_a_checkpoint_of_processes_is_restored_bit_for_bit(tmp_path):
     assert found("stored", tmp_path / "a", processes=4) == expected
     damaged = found("stored", tmp_path / "a", "damage")
     assert damaged == expected | {"number": 1, "warned": 1}
-    assert sorted(os.listdir(tmp_path / "a")) == ["checkpoint_1", "damaged_checkpoint_2", "jaxdl.lock"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        "checkpoint_1",
+        "damaged_checkpoint_2",
+        "jaxdl.lock",
+    ]
 
 
 @pytest.mark.slow
@@ -103,7 +107,7 @@ def test_a_signal_ends_all_after_a_save(tmp_path, number, code):
             break
     launcher.send_signal(number)
     out, err = ended(launcher, code)
-    assert [name for name in os.listdir(tmp_path / "run") if name.startswith("checkpoint_")]
+    assert [*(tmp_path / "run").glob("checkpoint_*")]
     assert ("stopped in epoch" in out) and ("jaxdl.launch" not in err), err
     assert ("SIGTERM: saved; resume=True goes on from here" in err) == (code == 143)
 
@@ -115,6 +119,15 @@ def test_an_error_of_one_process_is_shown_and_ends_all():
     assert "process 1 of 2: RuntimeError: this one does not go on" in err
     assert "jaxdl.launch: process 1 of 2 ended with exit status 1" in err
     assert ended(begun("ends", "3"), code=3)[1].count("ended with exit status 3") == 2
+
+
+@pytest.mark.slow
+def test_processes_that_were_given_other_data_say_so():
+    other = "must be the same in all processes; got another in process 1 than in process 0, of 2"
+    assert found("differ") == [
+        f"run: the data, batch_size, seed and epochs {other}",
+        f"run: the train state {other}",
+    ]
 
 
 @pytest.mark.slow

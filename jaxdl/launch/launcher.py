@@ -29,6 +29,9 @@ THREADS_OF_DEVICE = 4
 
 PAUSE = 0.05
 
+STOPPED = -signal.SIGTERM, 128 + signal.SIGTERM
+"""What a process ends with that was asked to."""
+
 TOGETHER = 0.5
 """Seconds within which processes that fail are taken to fail of one cause."""
 
@@ -93,14 +96,14 @@ def launch(script: Sequence[str], count: int, devices: int, timeout: int, *, all
     words = [sys.executable, "-m", "jaxdl.launch", *map(str, place), "--timeout", str(timeout)]
     threads = max(core_count() // count, THREADS_OF_DEVICE * devices)
     started: list[Process] = []
-    with _passing_on(started):
+    with _passing_on(started) as signals:
         try:
             started.extend(
                 Process([*words, "--process", str(index), *script], index, count, threads, all_output)
                 for index in range(count)
             )
-            failed = _first_failed(started)
-            if failed and not all(process.popen.returncode == 128 + signal.SIGTERM for process in failed):
+            failed = _first_failed(started, signals)
+            if failed and not all(process.popen.returncode in STOPPED for process in failed):
                 _tell(failed, started)
             return _ended(started, failed)
         finally:
@@ -108,10 +111,11 @@ def launch(script: Sequence[str], count: int, devices: int, timeout: int, *, all
                 process.end()
 
 
-def _first_failed(started: Sequence[Process]) -> list[Process]:
-    """Wait until one fails, and give it with those that do so together with it; none where all end well."""
+def _first_failed(started: Sequence[Process], signals: Sequence[float]) -> list[Process]:
+    """Wait until one fails, and give it with those that do so together with it; none where all end well. A second
+    signal gives them a while, and no longer."""
     codes = [process.look() for process in started]
-    while not any(codes) and None in codes:
+    while not any(codes) and None in codes and (len(signals) < 2 or time.monotonic() < signals[1] + GRACE):
         time.sleep(PAUSE)
         codes = [process.look() for process in started]
     if any(codes):
@@ -122,7 +126,7 @@ def _first_failed(started: Sequence[Process]) -> list[Process]:
 def _ended(started: Sequence[Process], failed: Sequence[Process]) -> int:
     """End what still runs after a failure; gives the status of the first that failed, 0 where none did."""
     if not failed:
-        return 0
+        return 130 if any(process.popen.poll() is None for process in started) else 0  # two signals came
     end = time.monotonic() + GRACE
     for process in started:
         if process.popen.poll() is None:
@@ -137,30 +141,32 @@ def _tell(failed: Sequence[Process], started: Sequence[Process]) -> None:
     """Say which processes failed and how, with what the first of them printed, and which one never came."""
     for line in failed[0].kept():
         print(f"{failed[0].name}: {line}", file=sys.stderr)
-    for process in failed:
+    for process in sorted(failed, key=lambda process: process.popen.returncode > 0):  # those that were ended are why
         code = process.popen.returncode
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
         print(f"jaxdl.launch: {process.name} {how}", file=sys.stderr)
     for process in started:
         if process.popen.poll() is None and not process.arrived:
             print(f"jaxdl.launch: {process.name} has not come to the others", file=sys.stderr)
-    if any(process.popen.poll() is None for process in started):
+    if any((process.popen.poll() or -1) < 0 for process in started):
         hint = "a run with checkpoint=… goes on from its last save with resume=True"
-        print(f"jaxdl.launch: the others are ended too; {hint}", file=sys.stderr, flush=True)
+        print(f"jaxdl.launch: all are ended; {hint}", file=sys.stderr, flush=True)
 
 
 @contextmanager
-def _passing_on(started: Sequence[Process]) -> Iterator[None]:
-    """Within it, Ctrl-C and SIGTERM go to the processes."""
+def _passing_on(started: Sequence[Process]) -> Iterator[Sequence[float]]:
+    """Within it, Ctrl-C and SIGTERM go to the processes; it gives a list of when they came."""
+    signals: list[float] = []
 
     def passed(number: int, frame: FrameType | None) -> None:
+        signals.append(time.monotonic())
         for process in started:
             if process.popen.poll() is None:
                 process.popen.send_signal(number)
 
     before = {number: signal.signal(number, passed) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

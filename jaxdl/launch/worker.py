@@ -78,6 +78,8 @@ def _of_script(found: TracebackType | None, script: str) -> TracebackType | None
 def _join(place: Place) -> bool:
     """Join the other processes; whether there is anything to join."""
     known = place.process is not None
+    # It would take SIGTERM to itself, which without a run that saves is to end the process.
+    jax.config.update("jax_enable_preemption_service", False)
     if known and place.devices is not None:
         jax.config.update("jax_num_cpu_devices", place.devices)
     first = (place.process or 0) * (place.devices or 1)
