@@ -10,6 +10,7 @@ from typing import NamedTuple
 _HEAD = re.compile(r"^(ENTRY\s+)?%?([\w.\-]+)\s+\(.*->.*\{$")
 _CALLED = re.compile(r"\b(?:calls|to_apply|body|condition|true_computation|false_computation)=%?([\w.\-]+)")
 _CALLED_LISTS = re.compile(r"\b(?:branch_computations|called_computations)=\{([^}]*)\}")
+_ROUNDS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _BODY = re.compile(r"\bbody=%?([\w.\-]+)")
 
 BOOKKEEPING = frozenset({"parameter", "get-tuple-element", "tuple", "bitcast", "constant"})
@@ -17,11 +18,18 @@ BOOKKEEPING = frozenset({"parameter", "get-tuple-element", "tuple", "bitcast", "
 
 
 class Instruction(NamedTuple):
-    """An instruction's opcode, what computations it calls, and the body if it is a loop."""
+    """An instruction's opcode, what computations it calls, and the body if it is a loop; its name, its type, its
+    operands with what follows them, and whether it is what its computation hands on."""
 
     opcode: str
     calls: tuple[str, ...]
     body: str | None
+    name: str = ""
+    type: str = ""
+    rest: str = ""
+    rounds: int = 1
+    """How often a loop runs, as far as the compiler says; 1 where it does not."""
+    is_root: bool = False
 
 
 class Program(NamedTuple):
@@ -49,14 +57,20 @@ def parse(text: str) -> Program:
 
 
 def _instruction(line: str) -> Instruction:
-    line = line.partition(" = ")[2].partition(", metadata={")[0]
-    line = line[_end_of_type(line) :].lstrip()
-    opcode = line.partition("(")[0]
+    name, _, line = line.partition(" = ")
+    rounds = _ROUNDS.search(line)
+    line = line.partition(", metadata={")[0]
+    end = _end_of_type(line)
+    type, line = line[:end], line[end:].lstrip()
+    opcode, _, rest = line.partition("(")
     calls = _CALLED.findall(line)
     for names in _CALLED_LISTS.findall(line):
         calls += [name.strip().lstrip("%") for name in names.split(",")]
     body = _BODY.search(line)
-    return Instruction(opcode, tuple(calls), body[1] if body and opcode == "while" else None)
+    loop = body[1] if body and opcode == "while" else None
+    times = int(rounds[1]) if rounds else 1
+    *root, name = name.split()
+    return Instruction(opcode, tuple(calls), loop, name.lstrip("%"), type, rest, times, bool(root))
 
 
 def _end_of_type(text: str) -> int:

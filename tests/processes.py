@@ -108,11 +108,12 @@ def trained(folder, epochs, sharding, stop=""):
     return {"loss": history["loss"], "bits": bits(s)}
 
 
-def endless(folder):
-    """A run that only a signal ends."""
+def long(folder):
+    """A run of slow epochs, which a signal is to end."""
     model, x, y = mlp()
-    how = ASKED | {"epochs": 10**6, "batch_size": 16, "checkpoint": folder, "resume": True}
-    _, history = dl.fit(model, (x.astype("float32"), y), mesh=dl.mesh(data=-1), **(how | {"progress": True}))
+    how = ASKED | {"epochs": 50, "batch_size": 16, "checkpoint": folder, "resume": True, "progress": True}
+    slow = [lambda event: time.sleep(2) if event.kind == "epoch" else None]
+    _, history = dl.fit(model, (x.astype("float32"), y), mesh=dl.mesh(data=-1), callbacks=slow, **how)
     return {"epochs": len(history["epoch"])}
 
 
@@ -143,7 +144,7 @@ def stored(folder, damage=""):
 
 def flip_a_bit(folder):
     """Flip one in the middle of the largest of the files of arrays."""
-    largest = max((path for path in Path(folder).rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    largest = max(Path(folder).glob("ocdbt.process_*/d/*"), key=lambda path: path.stat().st_size)
     content = bytearray(largest.read_bytes())
     content[len(content) // 2] ^= 1
     largest.write_bytes(content)
