@@ -563,10 +563,10 @@ def killed_again_and_again(folder, kills, epochs, signals=(signal.SIGKILL,)):
 
 
 @pytest.mark.slow
-def test_killed_at_12_moments_it_comes_to_the_same_bits(tmp_path):
+def test_killed_at_8_moments_it_comes_to_the_same_bits(tmp_path):
     epochs = 120
-    found, history, landed = killed_again_and_again(tmp_path / "run", 12, epochs, (signal.SIGKILL, signal.SIGTERM))
-    assert landed == 12
+    found, history, landed = killed_again_and_again(tmp_path / "run", 8, epochs, (signal.SIGKILL, signal.SIGTERM))
+    assert landed == 8
     state, expected = fit(epochs=epochs)
     for a, b in zip(found, numbers(state), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -231,15 +231,9 @@ def finite_differences(row, train, order):
 
 @pytest.mark.slow
 @floating_layers
-def test_gradients_equal_finite_differences(row):
+def test_gradients_and_second_gradients_equal_finite_differences(row):
     for train in modes(row):
-        finite_differences(row, train, order=1)
-
-
-@pytest.mark.slow
-@rows([row for row in LAYERS if row.order > 1])
-def test_second_gradients_equal_finite_differences(row):
-    finite_differences(row, train=True, order=2)
+        finite_differences(row, train, order=row.order if train else 1)
 
 
 @pytest.mark.slow

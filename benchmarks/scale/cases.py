@@ -10,6 +10,10 @@ PRESETS = ("data", "fsdp", "tensor", "fsdp+tensor")
 POLICIES = ("bfloat16", "float32")
 
 
+PASS = "spmd-partitioning"
+"""The pass of XLA after which a program is that of one device, and still in the dtypes that it was written in."""
+
+
 @dataclass(frozen=True)
 class Size:
     """The sizes of a GPT whose layers are one stack."""

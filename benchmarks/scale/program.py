@@ -3,7 +3,9 @@
 Of a process with as many devices as the case has. The partitioned program comes from a file that XLA is told to write.
 """
 
+import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,14 @@ from jax import ShapeDtypeStruct
 
 import jaxdl as dl
 from benchmarks.machine import peak_megabytes
-from benchmarks.scale.cases import Case, Size
+from benchmarks.scale.cases import PASS, Case, Size
 from benchmarks.scale.collectives import step_collectives
 from jaxdl import layers as L
 from jaxdl.inspect import count_operations
-from jaxdl.train.placement import Placement, placement_on
+from jaxdl.inspect.operations import inner_programs
+from jaxdl.sharding import layout
+from jaxdl.train.placement import Placement
 from jaxdl.train.program import train_program, zero_totals
-
-PASS = "spmd-partitioning"
-"""The pass of XLA after which a program is that of one device, in dtypes of its own."""
 
 OPTIMIZER = optax.adam(1e-3)
 
@@ -53,6 +54,11 @@ def lowered(step: Any, place: Placement, state: Any, data: Any, order: Any) -> A
     return train_program.lower(step, None, None, state, totals, data, order, key, where, placement=place)
 
 
+def placed(mesh: dict[str, int], preset: str) -> Placement:
+    """Where a train state lies over a mesh, by a preset or several with ``+`` between them."""
+    return Placement(layout("scale", dl.mesh(**mesh), tuple(preset.split("+"))))
+
+
 def on_all(place: Placement, tree: Any) -> Any:
     """Specs of what every device has the whole of."""
     everywhere = place.layout.named()
@@ -67,19 +73,18 @@ def described(case: Case, dumped: Path) -> dict[str, Any]:
     size, spec = case.size, ShapeDtypeStruct((case.examples, case.size.length), np.int32)
     model = gpt(size, case.remat)
     step = step_of(model, case.policy)
-    place = placement_on("scale", dl.mesh(**case.mesh), tuple(case.preset.split("+")))
-    assert_is_placement(place)
+    place = placed(case.mesh, case.preset)
     state = jax.eval_shape(lambda: dl.train.create_state(model, OPTIMIZER, spec))
     shardings = place.shardings(state)
     state = jax.tree.map(lambda a, lies: ShapeDtypeStruct(a.shape, a.dtype, sharding=lies), state, shardings)
+    batch = {"x": spec, "y": spec}
     began = time.perf_counter()
-    program = lowered(step, place, state, on_all(place, {"x": spec, "y": spec}), place.order_spec((1, case.examples)))
+    program = lowered(step, place, state, on_all(place, batch), place.order_spec((1, case.examples)))
     traced = time.perf_counter()
     compiled = program.compile()
     done = time.perf_counter()
     (partitioned,) = dumped.glob(f"*_loop*after_{PASS}*")
     collectives = step_collectives(compiled.as_text(), partitioned.read_text(), case.devices)
-    batch = {"x": spec, "y": spec}
     work, memory = count_operations(step, state, batch), compiled.memory_analysis()
     return {
         "case": case.as_json(),
@@ -97,3 +102,33 @@ def described(case: Case, dumped: Path) -> dict[str, Any]:
         "seconds": {"trace": traced - began, "compile": done - traced},
         "peak_megabytes": peak_megabytes(),
     }
+
+
+def bytes_on_one(tree: Any) -> int:
+    """Bytes on a device of specs with shardings."""
+    leaves = jax.tree.leaves(tree)
+    return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in leaves)
+
+
+def kept(program: Any, case: Case) -> int:
+    """Bytes on a device of what the layers' forward pass hands to the backward one.
+
+    Examples are spread over ``data``; over ``model`` what has an axis of heads or of hidden features.
+    """
+    total = 0
+    for scan in forward_scans(program.jaxpr):
+        for value in scan.outvars[scan.params["num_carry"] :]:
+            shape = value.aval.shape
+            split = case.ways if {case.size.heads, case.size.hidden} & set(shape) else 1
+            total += math.prod(shape) * value.aval.dtype.itemsize // (case.mesh["data"] * split)
+    return total
+
+
+def forward_scans(program: Any) -> Iterator[Any]:
+    """The loops that a program runs through from the first round to the last, but not loops in loops."""
+    for equation in program.eqns:
+        if equation.primitive.name != "scan":
+            for inner, _ in inner_programs(equation):
+                yield from forward_scans(inner)
+        elif not equation.params["reverse"]:
+            yield equation
