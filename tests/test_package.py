@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "jaxdl").rglob("*.py"))
 FLOORS = [
     ("core",), ("functional",), ("losses", "metrics", "penalties"), ("layers",), ("combine",), ("models",), ("data",),
-    ("sharding",), ("train",), ("inspect",), ("interop",),
+    ("sharding",), ("train",), ("inspect",), ("interop",), ("launch",),
 ]  # fmt: skip
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 MAY = {"data": {"core", "functional"}, "sharding": {"core"}}

@@ -9,9 +9,15 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from jaxdl.core.errors import bad_value
+
+
+def _utilities() -> Any:
+    """JAX's own for several processes, which few programs need."""
+    from jax.experimental import multihost_utils
+
+    return multihost_utils
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Team:
         if self.count == 1:
             return own[None]
         as_bytes = np.frombuffer(own.tobytes(), np.uint8)  # JAX would narrow 64 bits
-        rows = np.asarray(multihost_utils.process_allgather(as_bytes))
+        rows = np.asarray(_utilities().process_allgather(as_bytes))
         return np.frombuffer(rows.tobytes(), own.dtype).reshape(self.count, *own.shape)
 
     def any(self, *flags: bool) -> list[bool]:
@@ -66,7 +72,7 @@ class Team:
     def wait(self, name: str) -> None:
         """Wait until all have come here."""
         if self.count > 1:
-            multihost_utils.sync_global_devices(name)
+            _utilities().sync_global_devices(name)
 
 
 ALONE = Team()
@@ -92,7 +98,7 @@ def whole_on_host(array: Any) -> np.ndarray:
     """An array on the host, also one of whose parts other processes hold some: then all call this."""
     if getattr(array, "is_fully_addressable", True) or array.is_fully_replicated:
         return np.asarray(array)
-    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+    return np.asarray(_utilities().process_allgather(array, tiled=True))
 
 
 def is_shared(tree: Any) -> bool:

@@ -4,7 +4,6 @@ from jaxdl.train.average import ema as ema
 from jaxdl.train.average import ema_params as ema_params
 from jaxdl.train.checkpoint import Checkpoint as Checkpoint
 from jaxdl.train.compile_cache import enable_compile_cache as enable_compile_cache
-from jaxdl.train.engine import run as run
 from jaxdl.train.environment import configure as configure
 from jaxdl.train.evaluate import evaluate as evaluate
 from jaxdl.train.evaluate import predict as predict
@@ -26,6 +25,7 @@ from jaxdl.train.records import history_file as history_file
 from jaxdl.train.records import read_history as read_history
 from jaxdl.train.records import tensorboard as tensorboard
 from jaxdl.train.records import write_history as write_history
+from jaxdl.train.run import run as run
 from jaxdl.train.schedule import by_epoch as by_epoch
 from jaxdl.train.state import TrainState as TrainState
 from jaxdl.train.state import create_state as create_state

@@ -15,12 +15,12 @@ from jaxdl.core import LayerLike, bad_type, bad_value
 from jaxdl.core.checks import positive_int
 from jaxdl.core.show import function_name
 from jaxdl.train.class_weight import ClassWeight, balanced
-from jaxdl.train.engine import drive
 from jaxdl.train.evaluate import Evaluation, evaluation_feed, named_batch, transformed, watch_targets
 from jaxdl.train.events import History
 from jaxdl.train.feed import Feed
 from jaxdl.train.placement import placement_on
 from jaxdl.train.precision import LossScale, check_policy, is_scaled, loss_scaled
+from jaxdl.train.run import drive
 from jaxdl.train.sources import open_feed
 from jaxdl.train.state import TrainState, check_state, create_state
 from jaxdl.train.step import Transform, make_step

@@ -12,9 +12,9 @@ import optax
 
 from jaxdl.core import LayerLike, bad_type, bad_value
 from jaxdl.core.checks import is_int, positive
-from jaxdl.train.engine import drive
 from jaxdl.train.evaluate import named_batch, transformed, watch_targets
 from jaxdl.train.events import Event, Stop
+from jaxdl.train.run import drive
 from jaxdl.train.sources import open_feed
 from jaxdl.train.state import TrainState, create_state
 from jaxdl.train.step import Step, Transform, make_step
