@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks import curves, machine, report, results, runner, turns
 from benchmarks.peers import PEERS, LeftOutError
+from benchmarks.scale import command as scale
 from benchmarks.targets import OURS
 from benchmarks.workloads import WORKLOADS, Workload, find
 
@@ -231,6 +232,9 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("limit", limit_command, "measure the machine's limit, count the workloads' work: lines of JSON")
     command.add_argument("workloads", **several)
+    scale.add_arguments(
+        add("scale", scale.run, "predict training steps over many devices from their compiled programs")
+    )
     add("memory", memory_command, "the curve of memory: lines of JSON")
     add("members", members_command, "the curve of members: lines of JSON")
     return top

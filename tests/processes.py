@@ -21,7 +21,7 @@ from meshes import farthest, mlp, whole
 
 import jaxdl as dl
 from jaxdl.core.processes import Team
-from jaxdl.train.checkpoint import Checkpoint
+from jaxdl.train.checkpoint import Checkpoint, Store
 from jaxdl.train.placement import placement_on
 from jaxdl.train.shared_store import SharedStore
 
@@ -118,13 +118,13 @@ def long(folder):
 
 
 def stored(folder, damage=""):
-    """A train state that is saved twice by all processes, the later one perhaps damaged, and read onto other places."""
+    """A train state, saved twice by all processes or one, the later one perhaps damaged, and read onto other places."""
     model, x, _ = mlp()
     team = Team(jax.process_count(), jax.process_index())
     one = dl.train.create_state(model, optax.adam(0.1), x.astype("float32"))
     mesh = dl.mesh(data=-1)
     spread = placement_on("test", mesh, "fsdp").placed(one)
-    store = SharedStore(Checkpoint(folder), team)
+    store = SharedStore(Checkpoint(folder), team) if team.count > 1 else Store(Checkpoint(folder))
     if not store.numbers():
         for number in (1, 2):
             store.save(number, spread, {"number": number})

@@ -71,6 +71,11 @@ def test_presets_over_processes_are_the_run_on_one_device(network, preset, proce
 
 
 @pytest.mark.slow
+def test_what_processes_write_together_is_what_one_writes():
+    assert found("written", devices=4, script="meshes.py") == [True, True]
+
+
+@pytest.mark.slow
 def test_a_killed_process_ends_all_and_one_goes_on_to_the_same_result(tmp_path):
     whole = found("trained", tmp_path / "whole", 3, "fsdp")
     out, err = ended(begun("trained", tmp_path / "run", 3, "fsdp", "1"), code=128 + signal.SIGKILL)
@@ -89,6 +94,9 @@ def test_a_checkpoint_of_processes_is_restored_bit_for_bit(tmp_path):
     expected = {"same": True, "number": 2, "warned": 0, "lies": "P(None, None)"}
     assert found("stored", tmp_path / "a") == expected
     assert found("stored", tmp_path / "a", processes=4) == expected
+    assert found("stored", tmp_path / "a", processes=1) == expected
+    assert found("stored", tmp_path / "b", processes=1, devices=8) == expected
+    assert found("stored", tmp_path / "b", processes=2, devices=4) == expected
     damaged = found("stored", tmp_path / "a", "damage")
     assert damaged == expected | {"number": 1, "warned": 1}
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [

@@ -17,6 +17,7 @@ EXAMPLES = {"mlp": 64, "gpt": 4}
 
 PRESETS = ("data", "fsdp")
 
+
 def batches(network: str, devices: int) -> list[int]:
     """The batches that are measured: what grows with the devices, and what does not; on one device all of them."""
     few = EXAMPLES[network]
@@ -62,9 +63,16 @@ def judged(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     and with what the model says."""
     processor = calibrated(records)
     alone = {record["batch"]: record["seconds"] for record in records if record["devices"] == 1}
-    found = []
+    few, found = min(alone), []
     for record in records:
         if record["devices"] > 1:
             predicted = predict(work_of(record), shared(processor, record["devices"])).most
-            found.append(record | {"one": alone[record["batch"]], "predicted": predicted})
+            kind = (
+                "both"
+                if record["devices"] == DEVICES[-1]
+                else "weak"
+                if record["batch"] == few * record["devices"]
+                else "strong"
+            )
+            found.append(record | {"one": alone[record["batch"]], "predicted": predicted, "scaling": kind})
     return found

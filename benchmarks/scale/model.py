@@ -1,7 +1,7 @@
 """What a step takes on devices of given rates: the cost model, from counts alone.
 
-A device multiplies, moves its memory and sends over its links. Each of the three takes what is to be done over its rate;
-a step takes at least the longest of them, if all overlap, and at most their sum, if nothing does.
+A device multiplies, moves its memory and sends over its links. Each of the three takes what is to be done over its
+rate; a step takes at least the longest of them, if all overlap, and at most their sum, if nothing does.
 
 - **products**: the operations of matrix products, shared evenly, over the share of the peak that products reach.
 - **memory**: what must be moved at least: parameters and what the optimizer keeps, read and written once, gradients and

@@ -17,8 +17,8 @@ from benchmarks.scale.measure import batches
 from jaxdl.inspect import count_operations
 from jaxdl.train.program import zero_totals
 
-GPT = Size("small", 4, 128, 4, 64, vocabulary=256)
-STEPS, ROUNDS = 10, 5
+GPT = Size("small", 2, 128, 4, 32, vocabulary=256)
+STEPS, ROUNDS = 5, 4
 
 
 def gpt(batch: int) -> tuple[dl.Layer, Any, Any]:
