@@ -8,6 +8,9 @@ From the checkout::
     python -m benchmarks compare cnn --peers torch plain    some of them by turns, each in its own process, and tables
     python -m benchmarks compare gpt:width=256,batch=4      a workload with other sizes
     python -m benchmarks curves --chart FILE.png            time and memory against batch, width, depth, length, members
+    python -m benchmarks scale                              steps over 8 and 64 devices on paper: compiled, not run
+    python -m benchmarks scale --all --link 300e9           all sizes (7 B), 512 devices, other rates
+    python -m benchmarks scale --measure                    small steps over virtual devices, beside the prediction
     python -m benchmarks report FILE.jsonl --chart FILE.png saved lines as Markdown and as a picture
     python -m benchmarks --platform gpu --dtype bfloat16    the same on an NVIDIA GPU
     python -m benchmarks.lowerings                          the fast forms beside the plain ones
@@ -16,5 +19,5 @@ From the checkout::
 Files: `workloads` (what is trained, on what, from where), `peers/` (who trains it), `runner` (measuring one peer),
 `child` and `turns` (each in a living process, by turns), `machine` (on what), `limit` (how fast that is at best),
 `count` (the work of a step), `hlo` (the instructions of a program), `curves` and `members` (how time and memory grow),
-and `targets`, `results`, `report`, `chart`, `cli`.
+`scale/` (steps over many devices, on paper), and `targets`, `results`, `report`, `chart`, `cli`.
 """

@@ -54,22 +54,18 @@ def step_collectives(compiled: str, partitioned: str, devices: int) -> list[Coll
     for instruction, computation, times in executed(program, program.entry):
         if (kind := kind_of(instruction)) is None:
             continue
-        arrays = [(_own_dtype(kind, array, own), array[1]) for array in _arrays(instruction, kind)]
         group = group_of(instruction.rest, devices)
         if len(group) < 2:
             continue
-        parts = [("", arrays)]
-        if kind == "all-reduce":
-            cut = [flow.is_sliced(computation, instruction.name, at) for at in range(len(arrays))]
-            parts = [(name, [a for a, c in zip(arrays, cut, strict=True) if c == is_cut]) for name, is_cut in _HALVES]
-        for name, some in parts:
-            if some:
-                size = sum(bytes_of(*array) for array in some)
-                found[Collective(name or kind, size, len(group), group[1] - group[0], 0, len(some))] += times
+        parts: dict[str, list[Shape]] = {}
+        for at, (dtype, entries) in enumerate(_arrays(instruction, kind)):
+            cut = kind == "all-reduce" and flow.is_sliced(computation, instruction.name, at)
+            array = _own_dtype(kind, (dtype, entries), own), entries
+            parts.setdefault("reduce-scatter" if cut else kind, []).append(array)
+        for part, arrays in parts.items():
+            size, stride = sum(bytes_of(*array) for array in arrays), abs(group[1] - group[0])
+            found[Collective(part, size, len(group), stride, 0, len(arrays))] += times
     return [collective._replace(times=times) for collective, times in found.items()]
-
-
-_HALVES = (("all-reduce", False), ("reduce-scatter", True))
 
 
 def executed(program: Program, computation: str, times: int = 1) -> Iterator[tuple[Instruction, str, int]]:
@@ -129,13 +125,14 @@ def _own_dtype(kind: str, array: Shape, own: dict[tuple[str, int], Counter[str]]
 
 
 def group_of(rest: str, devices: int) -> tuple[int, ...]:
-    """The devices of the first group of a collective; all of them where it names none.
+    """The devices of the first group of a collective, of a permutation the two that are farthest apart; all of them
+    where it names none.
 
     **Raises** ``ValueError`` for groups that are written in a way that is not known.
     """
     if pairs := _PAIRS.search(rest):
-        first = pairs[1].strip("{").split("}", 1)[0]
-        return tuple(int(n) for n in first.split(","))
+        ways = [tuple(map(int, pair.split(","))) for pair in re.findall(r"\d+,\d+", pairs[1])]
+        return max(ways, key=lambda way: abs(way[0] - way[1]))
     if (listed := _LISTED.search(rest)) and listed[1]:
         return tuple(int(n) for n in listed[1].split(","))
     if tiled := _TILED.search(rest):

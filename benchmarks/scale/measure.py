@@ -65,14 +65,10 @@ def judged(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     alone = {record["batch"]: record["seconds"] for record in records if record["devices"] == 1}
     few, found = min(alone), []
     for record in records:
-        if record["devices"] > 1:
-            predicted = predict(work_of(record), shared(processor, record["devices"])).most
-            kind = (
-                "both"
-                if record["devices"] == DEVICES[-1]
-                else "weak"
-                if record["batch"] == few * record["devices"]
-                else "strong"
-            )
-            found.append(record | {"one": alone[record["batch"]], "predicted": predicted, "scaling": kind})
+        devices, batch = record["devices"], record["batch"]
+        if devices > 1:
+            predicted = predict(work_of(record), shared(processor, devices)).most
+            kinds = {"weak": few * devices, "strong": few * DEVICES[-1]}
+            scaling = " and ".join(kind for kind, size in kinds.items() if size == batch)
+            found.append(record | {"one": alone[batch], "predicted": predicted, "scaling": scaling})
     return found

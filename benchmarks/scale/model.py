@@ -125,7 +125,7 @@ def sent(collective: Collective) -> float:
 def seconds(collective: Collective, device: Device) -> float:
     """What a collective takes in a step."""
     rate = device.link
-    if collective.devices * collective.stride > device.node:
+    if (collective.devices - 1) * collective.stride >= device.node:
         here = max(1, device.node // collective.stride)  # Members of a group in one node.
         ring = collective.kind in ("all-reduce", "all-gather", "reduce-scatter")
         rate = min(device.link, device.network * (here if ring else 1))

@@ -28,6 +28,7 @@ def gpt(batch: int) -> tuple[dl.Layer, Any, Any]:
 
 
 def mlp(batch: int) -> tuple[dl.Layer, Any, Any]:
+    """A network, and a batch for it."""
     random = np.random.default_rng(0)
     x = random.normal(size=(batch, 512)).astype(np.float32)
     return dl.models.mlp(512, 512, 16), x, random.integers(0, 16, batch, np.int32)
@@ -89,4 +90,4 @@ def in_collectives(folder: str) -> float:
     (path,) = Path(folder).rglob("*.xplane.pb")
     planes = jax.profiler.ProfileData.from_file(str(path)).planes
     events = (event for plane in planes for line in plane.lines for event in line.events)
-    return 1e-9 * sum(event.duration_ns for event in events if event.name.startswith(KINDS))
+    return 1e-9 * sum((float(event.duration_ns) for event in events if event.name.startswith(KINDS)), 0.0)

@@ -120,7 +120,8 @@ def _first_failed(started: Sequence[Process], signals: Sequence[float]) -> list[
         codes = [process.look() for process in started]
     if any(codes):
         time.sleep(TOGETHER)
-    return [process for process in started if process.look()]
+    # One that a signal ended is why others fail, which wait for it.
+    return sorted((process for process in started if process.look()), key=lambda process: process.popen.returncode > 0)
 
 
 def _ended(started: Sequence[Process], failed: Sequence[Process]) -> int:
@@ -141,14 +142,16 @@ def _tell(failed: Sequence[Process], started: Sequence[Process]) -> None:
     """Say which processes failed and how, with what the first of them printed, and which one never came."""
     for line in failed[0].kept():
         print(f"{failed[0].name}: {line}", file=sys.stderr)
-    for process in sorted(failed, key=lambda process: process.popen.returncode > 0):  # those that were ended are why
+    for process in failed:
         code = process.popen.returncode
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
-        print(f"jaxdl.launch: {process.name} {how}", file=sys.stderr)
-    for process in started:
-        if process.popen.poll() is None and not process.arrived:
-            print(f"jaxdl.launch: {process.name} has not come to the others", file=sys.stderr)
-    if any((process.popen.poll() or -1) < 0 for process in started):
+        why = ", as JAX does when another one does not answer" if code == -signal.SIGABRT else ""
+        print(f"jaxdl.launch: {process.name} {how}{why}", file=sys.stderr)
+    left = [process for process in started if process.popen.poll() is None]
+    for process in left:
+        what = "was at work still, or hangs" if process.arrived else "has not come to the others"
+        print(f"jaxdl.launch: {process.name} {what}", file=sys.stderr)
+    if left or failed[0].popen.returncode < 0:
         hint = "a run with checkpoint=… goes on from its last save with resume=True"
         print(f"jaxdl.launch: all are ended; {hint}", file=sys.stderr, flush=True)
 
