@@ -133,7 +133,7 @@ def test_an_error_of_one_process_is_shown_and_ends_all():
 def test_processes_that_were_given_other_data_say_so():
     other = "must be the same in all processes; got another in process 1 than in process 0, of 2"
     assert found("differ") == [
-        f"run: the data, batch_size, seed and epochs {other}",
+        f"run: the data and batch_size {other}",
         f"run: the train state {other}",
     ]
 

@@ -20,7 +20,7 @@ KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective
 
 _LISTED = re.compile(r"replica_groups=\{\{([0-9,]*)\}")
 _TILED = re.compile(r"replica_groups=\[(\d+),(\d+)\]<=\[([0-9,]+)\](?:T\(([0-9,]+)\))?")
-_MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\]\s*\{([^}]*)\}")
+_MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\(\[([0-9,]+)\](?:T\(([0-9,]+)\))?\))? \{([^}]*)\}")
 _PAIRS = re.compile(r"source_target_pairs=\{(.*?)\}\}")
 
 
@@ -131,21 +131,28 @@ def group_of(rest: str, devices: int) -> tuple[int, ...]:
     **Raises** ``ValueError`` for groups that are written in a way that is not known.
     """
     if pairs := _PAIRS.search(rest):
-        ways = [tuple(map(int, pair.split(","))) for pair in re.findall(r"\d+,\d+", pairs[1])]
+        ways = [tuple(_ints(pair)) for pair in re.findall(r"\d+,\d+", pairs[1])]
         return max(ways, key=lambda way: abs(way[0] - way[1]))
     if (listed := _LISTED.search(rest)) and listed[1]:
-        return tuple(int(n) for n in listed[1].split(","))
+        return tuple(_ints(listed[1]))
     if tiled := _TILED.search(rest):
-        sizes = [int(n) for n in tiled[3].split(",")]
-        grid = np.arange(math.prod(sizes)).reshape(sizes)
-        grid = grid.transpose([int(n) for n in tiled[4].split(",")]) if tiled[4] else grid
-        return tuple(map(int, grid.reshape(int(tiled[1]), int(tiled[2]))[0]))
+        return tuple(map(int, _numbered(tiled[3], tiled[4]).reshape(int(tiled[1]), int(tiled[2]))[0]))
     if mesh := _MESH.search(rest):
         axes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", mesh[1])}
-        if "device_ids" not in mesh[1]:
-            grid = np.arange(math.prod(axes.values())).reshape(list(axes.values()))
-            taken = set(re.findall(r"'([^']+)'", mesh[2]))
-            return tuple(map(int, grid[tuple(slice(None) if name in taken else 0 for name in axes)].ravel()))
+        numbers = _numbered(mesh[2], mesh[3]) if mesh[2] else np.arange(math.prod(axes.values()))
+        taken = set(re.findall(r"'([^']+)'", mesh[4]))
+        places = tuple(slice(None) if name in taken else 0 for name in axes)
+        return tuple(map(int, np.ravel(numbers.reshape(list(axes.values()))[places])))
     if "replica_groups" in rest and "replica_groups={}" not in rest:
         raise ValueError(f"scale: the groups of a collective must be written in a known way, got {rest[:200]}")
     return tuple(range(devices))
+
+
+def _numbered(sizes: str, order: str | None) -> np.ndarray:
+    """Devices counted over a grid of these sizes, whose axes are then put in that order."""
+    grid = np.arange(math.prod(found := _ints(sizes))).reshape(found)
+    return grid.transpose(_ints(order)) if order else grid
+
+
+def _ints(text: str) -> list[int]:
+    return [int(n) for n in text.split(",")]

@@ -11,8 +11,12 @@ Shape = tuple[str, int]
 
 _ARRAY = re.compile(r"\b(pred|[a-z]+[0-9]+\w*)\[([0-9,]*)\]")
 _OPERAND = re.compile(r"%([\w.\-]+)")
-_PASSED_ON = frozenset({"bitcast", "convert", "copy", "reshape", "transpose", "get-tuple-element"})
-"""Opcodes that hand on all that they get, and nothing else."""
+_PASSED_ON = frozenset(
+    {"bitcast", "convert", "copy", "reshape", "transpose", "get-tuple-element"}
+    | {"abs", "add", "divide", "maximum", "minimum", "multiply", "negate", "rsqrt", "select", "sqrt", "subtract"}
+)
+"""Opcodes that hand on all that they get, or work entry by entry: a slice of what comes out takes one of what goes
+in."""
 
 
 def shapes(type: str) -> list[Shape]:

@@ -56,6 +56,22 @@ class Team:
         """The first process's number."""
         return number if self.count == 1 else int(self.gathered(np.int64(number))[0])
 
+    def told_by_first(self, text: str) -> str:
+        """The first process's text."""
+        if self.count == 1:
+            return text
+        own = text.encode()
+        padded = np.zeros(self.gathered(np.int64(len(own))).max(), np.uint8)
+        padded[: len(own)] = np.frombuffer(own, np.uint8)
+        return self.gathered(padded)[0].tobytes().rstrip(b"\0").decode()
+
+    def others(self, numbers: Any) -> str:
+        """Which processes have other numbers than the first, for people; empty where none has."""
+        if self.count == 1:
+            return ""
+        rows = self.gathered(numbers).reshape(self.count, -1)
+        return ", ".join(str(index) for index, row in enumerate(rows) if (row != rows[0]).any())
+
     def check_same(self, call: str, what: str, parts: Iterable[bytes]) -> None:
         """Raise, in each process, where these bytes are not the same in all of them."""
         if self.count == 1:
@@ -63,10 +79,8 @@ class Team:
         found = hashlib.blake2b(digest_size=16)
         for part in parts:
             found.update(part)
-        rows = self.gathered(np.frombuffer(found.digest(), np.uint8))
-        others = [str(index) for index, row in enumerate(rows) if (row != rows[0]).any()]
-        if others:
-            got = f"another in process {', '.join(others)} than in process 0, of {self.count}"
+        if others := self.others(np.frombuffer(found.digest(), np.uint8)):
+            got = f"another in process {others} than in process 0, of {self.count}"
             raise bad_value(call, f"{what} must be the same in all processes", got)
 
     def wait(self, name: str) -> None:
@@ -77,7 +91,7 @@ class Team:
 
 ALONE = Team()
 
-_GONE = re.compile(r"Gloo \w+ failed|Connection (reset|closed) by peer|heartbeat|coordination service", re.IGNORECASE)
+_GONE = re.compile(r"Gloo \w+ failed")
 
 
 @contextmanager
@@ -91,7 +105,7 @@ def told_who_is_gone(call: str, team: Team) -> Iterator[None]:
         text = str(error).partition("\n")[0]
         got = f"none any more from another one of {team.count} than process {team.index} ({text})"
         hint = "With checkpoint=… the same call with resume=True goes on from the last save"
-        raise ConnectionError(f"{call}: all processes must answer; got {got}. {hint}") from None
+        raise ConnectionError(f"{call}: all processes must answer; got {got}. {hint}") from error
 
 
 def whole_on_host(array: Any) -> np.ndarray:

@@ -6,6 +6,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -18,6 +19,10 @@ LAUNCHER = "JAXDL_LAUNCHER"
 ARRIVED = b"a"
 """What it is told when this process is about to join the others."""
 
+
+PATIENCE = 7 * 24 * 3600
+"""Seconds that processes that have ended wait for those that still work, such as the first one that draws pictures.
+That one has died they hear sooner."""
 
 GLOO = b"connected peer ranks is :"
 """What stands in each line that Gloo prints."""
@@ -41,7 +46,8 @@ def work(place: Place, script: str, arguments: Sequence[str]) -> int:
     if not _join(place):
         return 2
     sys.argv = [script, *arguments]
-    sys.path[0] = str(Path(script).resolve().parent)
+    if not sys.flags.safe_path:
+        sys.path[0] = str(Path(script).resolve().parent)
     code = _run(script)
     if code:
         sys.stdout.flush()
@@ -55,10 +61,10 @@ def _run(script: str) -> int:
     try:
         runpy.run_path(script, run_name="__main__")
     except SystemExit as error:
-        if isinstance(error.code, str):
-            print(error.code, file=sys.stderr)
-            return 1
-        return error.code or 0
+        if isinstance(error.code, int | None):
+            return (error.code or 0) & 0xFF
+        print(error.code, file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     except BaseException as error:
@@ -78,12 +84,13 @@ def _of_script(found: TracebackType | None, script: str) -> TracebackType | None
 def _join(place: Place) -> bool:
     """Join the other processes; whether there is anything to join."""
     known = place.process is not None
+    visible = (
+        list(range(place.devices)) if known and place.devices and "JAX_LOCAL_DEVICE_IDS" not in os.environ else None
+    )
     # It would take SIGTERM to itself, which without a run that saves is to end the process.
     jax.config.update("jax_enable_preemption_service", False)
     if known and place.devices is not None:
         jax.config.update("jax_num_cpu_devices", place.devices)
-    first = (place.process or 0) * (place.devices or 1)
-    visible = list(range(first, first + place.devices)) if known and place.devices else None
     try:
         jax.distributed.initialize(
             place.coordinator,
@@ -93,9 +100,11 @@ def _join(place: Place) -> bool:
             cluster_detection_method="deactivate" if known else None,
             initialization_timeout=place.timeout,
             heartbeat_timeout_seconds=place.timeout,
-            shutdown_timeout_seconds=place.timeout,
+            shutdown_timeout_seconds=PATIENCE,
         )
     except ValueError as error:
+        if known:
+            raise
         got = "of SLURM, Open MPI, Kubernetes or a Cloud TPU none was found"
         text = f"jaxdl.launch: without --processes the cluster must say which process this is; {got} ({error})"
         print(text, file=sys.stderr)
@@ -134,7 +143,8 @@ def _without_gloo() -> None:
     def forward() -> None:
         with os.fdopen(reading, "rb") as lines:
             for line in lines:
-                if GLOO not in line:
-                    os.write(terminal, line)
+                with suppress(OSError):  # nobody reads any more; what comes is to be taken off the pipe still
+                    if GLOO not in line:
+                        os.write(terminal, line)
 
     threading.Thread(target=forward, daemon=True).start()

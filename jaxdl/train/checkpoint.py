@@ -11,10 +11,10 @@ import os
 import re
 import textwrap
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, TypeVar
 
 import jax
 import numpy as np
@@ -27,6 +27,7 @@ from jaxdl.train.folder import clear_unfinished, free_place, open_folder, run_fo
 from jaxdl.train.saved import differing, filled, host_copy, named_leaves, stored_dtype
 
 FORMAT = 2
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Store:
     """The checkpoints in a folder. ``save`` copies and returns; a thread writes. Its errors come with the next call."""
 
     def __init__(self, settings: Checkpoint):
+        self._check_processes()
         ocp = need("orbax.checkpoint", "checkpoint", extra="checkpoint")
         self.args = ocp.args
         self.kept = Kept(settings.keep)
@@ -100,6 +102,13 @@ class Store:
         self.beside = ThreadPoolExecutor(1)
         self.writing: Future[None] | None = None
 
+    def _check_processes(self) -> None:
+        """Raise where Orbax would wait for the other processes."""
+        if jax.process_count() > 1:
+            got = f"one of {jax.process_count()} that trains by itself"
+            needs = "a run that is saved must be of all processes that JAX has joined"
+            raise bad_value("checkpoint", needs, got, "Did you mean mesh=dl.mesh(data=-1)?")
+
     def _locked(self) -> IO[bytes] | None:
         return open_folder(self.folder)
 
@@ -113,23 +122,15 @@ class Store:
             step_prefix="checkpoint",
             enable_async_checkpointing=False,  # the thread below is what does not keep the training waiting
             preservation_policy=self.kept,
-            **self._processes(ocp),
         )
         return ocp.CheckpointManager(self.folder, options=options)
-
-    def _processes(self, ocp: Any) -> dict[str, Any]:
-        """What Orbax is told where JAX has joined other processes, which save nothing here."""
-        if jax.process_count() == 1:
-            return {}
-        me = jax.process_index()
-        alone = {"primary_host": me, "active_processes": {me}, "barrier_sync_key_prefix": f"process_{me}"}
-        return {"multiprocessing_options": ocp.options.MultiprocessingOptions(**alone), "create": False}
 
     def _failed(self, error: Exception) -> OSError:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         if code := re.search(r"os_error_code='(\d+)'", reason):  # in a page of words of Orbax's own
             reason = os.strerror(int(code[1]))
-        earlier = f"checkpoint_{self.numbers()[-1]} is sound" if self.numbers() else "there is none before it"
+        before = saved_numbers(self.folder)
+        earlier = f"checkpoint_{before[-1]} is sound" if before else "there is none before it"
         return OSError(f"checkpoint: could not write to {self.folder}: {reason}; {earlier}")
 
     def numbers(self) -> list[int]:
@@ -208,16 +209,28 @@ class Store:
 
     def _sound(self, number: int, here: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | str:
         """A checkpoint's position and arrays for these leaves; what is wrong with it in a line, where it is damaged."""
+        position = self._tried(lambda: self._read_position(number))
+        if isinstance(position, str):
+            return position
+        if position["format"] != FORMAT:
+            needs = f"{self.folder}/checkpoint_{number} must be of format {FORMAT}"
+            raise bad_value("checkpoint", needs, position["format"], "Did you mean another version of jaxdl?")
+        leaves = position["leaves"]
+        if lines := differing(leaves, here):
+            needs = f"{self.folder}/checkpoint_{number} must hold the train state of this run"
+            raise bad_value("checkpoint", needs, f"{len(lines)} leaves that differ:\n" + "\n".join(lines))
+        arrays = self._tried(lambda: self._read_arrays(number, leaves, here))
+        if isinstance(arrays, str):
+            return arrays
+        for path, digest in self._digests(arrays).items():
+            if digest != leaves[path]["digest"]:
+                return f"{path} must have the digest that was saved; got other bits"
+        return position, arrays
+
+    def _tried(self, read: Callable[[], T]) -> T | str:
+        """What is read; what is wrong with it in a line, where it is damaged."""
         try:
-            position = self._read_position(number)
-            leaves = position.pop("leaves")
-            if lines := differing(leaves, here):
-                needs = f"{self.folder}/checkpoint_{number} must hold the train state of this run"
-                got = f"{len(lines)} leaves that differ:\n" + "\n".join(lines)
-                raise _OtherTreeError(bad_value("checkpoint", needs, got))
-            return position, self._read_arrays(number, leaves, here)
-        except _OtherTreeError as error:
-            raise error.args[0] from None
+            return read()
         except Exception as error:  # whatever a damaged file makes Orbax raise
             return _in_short(error)
 
@@ -240,25 +253,23 @@ class Store:
             self.manager.reload()
 
     def _read_position(self, number: int) -> dict[str, Any]:
-        saved = self.manager.restore(number, args=self.args.Composite(position=self.args.JsonRestore())).position
-        if saved["format"] != FORMAT:
-            raise bad_value("checkpoint", f"the format must be {FORMAT}", saved["format"])
+        saved = self._item(number, "position", self.args.JsonRestore())
         if digest_of_text(saved["text"]) != saved["digest"]:
             raise bad_value("checkpoint", "the position must have the digest that was saved", "other bits")
         position: dict[str, Any] = json.loads(saved["text"])
-        return position
+        return position | {"format": saved["format"]}
 
     def _read_arrays(self, number: int, leaves: dict[str, Any], here: dict[str, Any]) -> dict[str, Any]:
-        """The arrays, as Orbax has them, of the digests that were saved."""
+        """The arrays, as Orbax has them."""
         arrays: dict[str, Any] = {path: self._room(leaf, here[path]) for path, leaf in leaves.items()}
         target = {path: array for path, array in arrays.items() if math.prod(array.shape)}
         if target:
-            items = self.args.Composite(state=self.args.StandardRestore(target))
-            arrays |= self.manager.restore(number, args=items).state
-        for path, digest in self._digests(arrays).items():
-            if digest != leaves[path]["digest"]:
-                raise bad_value("checkpoint", f"{path} must have the digest that was saved", "other bits")
+            arrays |= self._item(number, "state", self.args.StandardRestore(target))
         return arrays
+
+    def _item(self, number: int, name: str, how: Any) -> Any:
+        """A part of a checkpoint, as Orbax reads it."""
+        return self.manager.restore(number, args=self.args.Composite(**{name: how}))[name]
 
     def _room(self, leaf: dict[str, Any], like: Any) -> Any:
         """Where an array is read to."""
@@ -272,7 +283,3 @@ def _in_short(error: Exception) -> str:
     """An error in a line: Orbax's own fill pages."""
     lines = str(error).splitlines()
     return textwrap.shorten(lines[0], 200, placeholder=" …") if lines else type(error).__name__
-
-
-class _OtherTreeError(Exception):
-    """Holds the error of a sound checkpoint that belongs to another model."""

@@ -1,11 +1,13 @@
 """Feeds of data that are not resident: read ahead by a thread, in chunks of several steps."""
 
+import functools
 import itertools
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import jax
 import numpy as np
@@ -13,7 +15,7 @@ import numpy as np
 from jaxdl.core import bad_value, describe
 from jaxdl.core.checks import is_int
 from jaxdl.data.split import count_examples
-from jaxdl.train.feed import Check, Device, Feed, Plan, Prepare, Segment, batch_spec, check_finite
+from jaxdl.train.feed import Check, Device, Feed, Plan, Prepare, Segment, batch_spec, check_finite, some_bytes
 from jaxdl.train.prefetch import prefetch
 
 CHUNK_BYTES = 32 << 20
@@ -41,6 +43,7 @@ class _Chunk(NamedTuple):
     size: int
     steps: int
     first: int
+    mark: int = 0
 
 
 def _chunk(parts: list[Any], share: slice, size: int, steps: int, room: int, first: int) -> _Chunk:
@@ -68,7 +71,7 @@ def _read_ahead(
             for chunk in chunks(number, start if number == numbers.start else 0):
                 with jax.enable_x64(wide), jax.default_device(device):
                     data, order = to.chunk(chunk.data, chunk.room, chunk.size)
-                yield Segment(data, order, chunk.steps, chunk.first)
+                yield Segment(data, order, chunk.steps, chunk.first, chunk.mark)
             yield None
 
     with closing(prefetch(read())) as ready:
@@ -216,7 +219,12 @@ class StreamFeed(Feed):
         room = self.rooms.setdefault(kind, len(held))
         share = self.device.share(kind[1])
         parts = [jax.tree.map(lambda leaf: leaf[share], batch) for batch in held]
-        return _chunk(parts, share, kind[1], len(held), room, first)
+        mark = (
+            0
+            if self.device.team.count == 1
+            else functools.reduce(lambda mark, part: crc32(part, mark), some_bytes(held), 0)
+        )
+        return _chunk(parts, share, kind[1], len(held), room, first)._replace(mark=mark)
 
     def epochs(self, numbers: range, start: int = 0) -> Generator[Iterator[Segment], None, None]:
         return _read_ahead(self._chunks, self.device, numbers, start)

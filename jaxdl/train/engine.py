@@ -1,5 +1,6 @@
 """The one engine: it drives any step over any data, many steps a program."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -9,8 +10,19 @@ from typing import Any
 from jaxdl.core.processes import Team
 from jaxdl.train.dispatch import Dispatcher
 from jaxdl.train.evaluate import Evaluation
-from jaxdl.train.events import Callback, Event, History, Moments, Stop, figures, nothing_saved, record
-from jaxdl.train.feed import Feed, Segment
+from jaxdl.train.events import (
+    Callback,
+    Event,
+    History,
+    Moments,
+    Stop,
+    figures,
+    from_plain,
+    nothing_saved,
+    record,
+    to_plain,
+)
+from jaxdl.train.feed import Feed, Segment, alike
 from jaxdl.train.guard import NonfiniteError
 from jaxdl.train.interrupt import Interrupt
 from jaxdl.train.keeper import Keeper, Position
@@ -65,7 +77,7 @@ class Engine:
     def _epoch(self, segments: Iterator[Segment], evaluate: Evaluate | None) -> None:
         """One epoch from where it stands; it counts as done unless the run was stopped in the middle of it."""
         here, begun = self.position, time.perf_counter()
-        for segment in segments:
+        for segment in alike("run", self.team, segments):
             at = here.steps - segment.first
             while at < segment.steps and not self._done():
                 at += self._program(segment, at)
@@ -94,7 +106,7 @@ class Engine:
     def _evaluated(self, evaluate: Evaluate) -> dict[str, Any] | None:
         """What the evaluation comes to; None if the run was stopped in the middle of it."""
         if not isinstance(evaluate, Evaluation):
-            return figures(evaluate(self.state))
+            return self._of_first(figures(evaluate(self.state)))
         programs = evaluate.programs(self.state)
         for done in programs:
             told = {"epoch": self.position.epoch + 1, "step": done, "steps": evaluate.feed.steps}
@@ -103,6 +115,13 @@ class Engine:
             if self._done() and done != evaluate.feed.steps and next(programs, None) is not None:
                 return None
         return evaluate.met
+
+    def _of_first(self, found: dict[str, Any]) -> dict[str, Any]:
+        """The first process's figures: by them all come to the same decisions."""
+        if self.team.count == 1:
+            return found
+        plain = json.loads(self.team.told_by_first(json.dumps({name: to_plain(found[name]) for name in found})))
+        return {name: from_plain(value) for name, value in plain.items()}
 
     def _program(self, segment: Segment, at: int) -> int:
         """The segment's next steps as one program; how many they were."""

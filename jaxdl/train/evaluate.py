@@ -8,14 +8,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxdl.core import LayerLike, Ragged, bad_value
+from jaxdl.core import LayerLike, Ragged, bad_value, describe, specs
 from jaxdl.core.checks import positive_int
 from jaxdl.core.spread import spreading
 from jaxdl.data.split import count_examples
 from jaxdl.losses import check_targets
 from jaxdl.train.class_weight import check_class_weight
 from jaxdl.train.dispatch import Dispatcher
-from jaxdl.train.feed import Feed
+from jaxdl.train.feed import Feed, alike, some_bytes
 from jaxdl.train.placement import Spread, spread_like
 from jaxdl.train.precision import apply_in, check_policy
 from jaxdl.train.program import means
@@ -111,7 +111,7 @@ class Evaluation:
         if spread is not None:
             self.feed.device = self.dispatcher.placement = spread
         totals, done = None, 0
-        for segment in self.feed.epoch(0):
+        for segment in alike(self.dispatcher.call, self.feed.device.team, self.feed.epoch(0)):
             at = 0
             while at < segment.steps:
                 _, totals, count = self.dispatcher.advance(variables, totals, segment, 0, at, segment.steps)
@@ -154,6 +154,8 @@ def evaluate(
     loss_fn = supervised(model, loss, metrics=metrics, policy=policy)
     feed = evaluation_feed("evaluate", data, batch_size, steps_per_epoch)
     watch_targets(feed, loss_fn, train_state, transform)
+    if (spread := spread_like(train_state.params)) is not None:
+        spread.team.check_same("evaluate", "the data", feed.marks())
     return Evaluation("evaluate", loss_fn, feed, transform)(train_state)
 
 
@@ -203,6 +205,8 @@ def predict(
         raise bad_value("predict", "x must hold at least one example", x)
     check_policy("predict", policy)
     spread = spread_like(train_state.params)
+    if spread is not None:
+        spread.team.check_same("predict", "x", [describe(specs(x)).encode(), *some_bytes(x)])
 
     def forward(x: Any) -> Any:
         x = x if spread is None else spread.inputs(x)

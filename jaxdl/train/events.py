@@ -56,7 +56,8 @@ class Event:
     ``state``: the train state, valid during the callback only, since the next program takes its memory; at the end
     what the run returns; ``history`` up to here; ``whole``: False for an epoch that was cut short, whose metrics are
     those of its steps so far; ``stop``: at the end, what cut the run short, None where nothing did; ``saved(epoch)``
-    reads the train state at the end of an earlier epoch from the run's checkpoints, None where none holds it.
+    reads the train state at the end of an earlier epoch from the run's checkpoints, None where none holds it (of
+    several processes, all call it).
     """
 
     kind: Literal["begin", "program", "evaluation", "epoch", "end"]
@@ -135,6 +136,16 @@ class Moments:
     def _stop(self) -> Stop | None:
         """What ended the run, with the state that the run returns, where a callback gave one."""
         return self.stop if self.stop is None else replace(self.stop, state=self.result)
+
+
+def to_plain(value: Any) -> Any:
+    """A figure as JSON has it."""
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def from_plain(value: Any) -> Any:
+    """A figure from JSON."""
+    return np.array(value) if isinstance(value, list) else value
 
 
 def figures(found: Any) -> dict[str, Any]:

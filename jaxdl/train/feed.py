@@ -41,12 +41,31 @@ class Segment(NamedTuple):
     steps: int
     first: int
     """The number of its first step within the epoch."""
+    mark: int = 0
+    """What tells the batches of a stream from others."""
 
     @property
     def batch_size(self) -> int:
         shaped = jax.tree.leaves(self.data)[0] if self.order is None else self.order
         size: int = shaped.shape[1]
         return size
+
+
+def alike(call: str, team: Team, segments: Iterator[Segment]) -> Iterator[Segment]:
+    """The segments, of which all processes must have the same; an error in each where one has others, or fewer."""
+    if team.count == 1:
+        yield from segments
+        return
+    while True:
+        segment = next(segments, None)
+        what = (-1,) * 4 if segment is None else (segment.first, segment.steps, segment.batch_size, segment.mark)
+        if others := team.others(np.array(what, np.int64)):
+            needs = "a stream must give the same batches, of all examples, in each process"
+            hint = "Did you mean a source with len() and [index], of which each process reads its share?"
+            raise bad_value(call, needs, f"others, or fewer, in process {others} than in process 0", hint)
+        if segment is None:
+            return
+        yield segment
 
 
 class Device:

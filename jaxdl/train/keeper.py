@@ -11,7 +11,7 @@ import numpy as np
 from jaxdl.core import bad_value, describe
 from jaxdl.core.processes import Team
 from jaxdl.train.checkpoint import Checkpoint, Store
-from jaxdl.train.events import History, one_figure, standing
+from jaxdl.train.events import History, from_plain, one_figure, standing, to_plain
 from jaxdl.train.feed import Feed
 from jaxdl.train.program import Totals
 from jaxdl.train.shared_store import SharedStore
@@ -73,8 +73,8 @@ class Keeper:
         if saved["run"] != self.run:
             raise bad_value("run(resume=True)", f"seed and data must be those of the run, {saved['run']}", self.run)
         totals = None if saved["totals"] is None else _unpacked(saved["totals"])
-        history = {name: [_from_plain(value) for value in column] for name, column in saved["history"].items()}
-        metrics = {name: _from_plain(value) for name, value in saved["metrics"].items()}
+        history = {name: [from_plain(value) for value in column] for name, column in saved["history"].items()}
+        metrics = {name: from_plain(value) for name, value in saved["metrics"].items()}
         position = Position(saved["epoch"], saved["steps"], saved["done"], totals, metrics)
         self.saved = position.number
         return state, position, history
@@ -113,8 +113,8 @@ class Keeper:
             "epoch": position.epoch,
             "steps": position.steps,
             "done": position.done,
-            "metrics": {name: _to_plain(value) for name, value in position.metrics.items()},
-            "history": {name: list(map(_to_plain, column)) for name, column in history.items()},
+            "metrics": {name: to_plain(value) for name, value in position.metrics.items()},
+            "history": {name: list(map(to_plain, column)) for name, column in history.items()},
             "totals": None if position.totals is None else _packed(position.totals),
         }
         self.store.save(position.number, state, plain, self._best(history))
@@ -148,11 +148,3 @@ def _unpacked(sums: list[Any]) -> Any:
         return jnp.asarray(np.array(leaf["values"], leaf["dtype"]))
 
     return [(name, array(high), array(low)) for name, high, low in sums]
-
-
-def _to_plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray) else value
-
-
-def _from_plain(value: Any) -> Any:
-    return np.array(value) if isinstance(value, list) else value

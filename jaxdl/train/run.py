@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -96,7 +97,10 @@ def run(
     ``mesh``: devices to spread each batch over, such as ``dl.mesh(data=-1)``; the result is that of one device, within
     rounding. A batch that does not divide is on all of them whole. ``sharding``: how the train state lies there:
     ``"data"`` on all whole, ``"fsdp"``, ``"tensor"``, ``"expert"``, rules of one's own, or several of these
-    (:func:`jaxdl.sharding.layout`). Data are whole on each device, also a chunk of what is read ahead.
+    (:func:`jaxdl.sharding.layout`). Arrays that fit are whole on each device; of what is read in chunks each has its
+    share. Where the mesh is of several processes (``python -m jaxdl.launch``), all call this with the same: each reads
+    its share of a source or a memory map (of a stream, all of it, and keeps its share), the first one prints and tells
+    callbacks that have ``writes``, and the folder of checkpoints must be one that all reach.
     ``on_nonfinite``: ``"raise"``; ``"skip"``, which takes a step back inside the program, whatever the step: the state
     stays as it was (also what counts steps in it, so give ``first_epoch`` when going on from there), its metrics have
     no weight, and a metric ``skipped`` counts them; or None, which does not ask and costs nothing. A step without a
@@ -171,6 +175,8 @@ def drive(
         raise bad_value("run", "resume=True needs checkpoint=…, the folder to go on from", None)
     listeners = check_callbacks(callbacks)
     team = _team(placement)
+    told = epochs, seed, first_epoch, resume, on_nonfinite, _settings(checkpoint), evaluate is None, transform is None
+    team.check_same("run", "what it is told, but for functions,", [repr((told, placement)).encode()])
     with ExitStack() as stack:
         interrupt = stack.enter_context(catch_interrupt(terminate=checkpoint is not None))
         beside = stack.enter_context(ThreadPoolExecutor(1))
@@ -189,8 +195,7 @@ def drive(
             hint = "Did you mean mesh=…, sharding=…, as it was trained with?"
             raise bad_value("run", "a train state that lies over a mesh needs mesh=…", None, hint)
         state = owned(train_state, consume)
-        marks = _marks(feed, evaluate, seed, first_epoch, epochs)
-        team.check_same("run", "the data, batch_size, seed and epochs", marks)
+        team.check_same("run", "the data and batch_size", _marks(feed, evaluate))
         team.check_same("run", "the train state", some_bytes(state))
         if placement is not None:
             state, feed.device = placement.placed(state), placement
@@ -210,13 +215,19 @@ def _team(placement: Placement | None) -> Team:
         return placement.team
     if jax.process_count() > 1:
         text = f"run: each of the {jax.process_count()} processes trains by itself. Did you mean mesh=dl.mesh(data=-1)?"
-        warnings.warn(text, stacklevel=3)
+        warnings.warn(text, stacklevel=4)
     return ALONE
 
 
-def _marks(feed: Feed, evaluate: Evaluate | None, *numbers: int) -> Iterator[bytes]:
-    """What tells one run from another."""
-    yield repr(numbers).encode()
+def _settings(checkpoint: Any) -> Checkpoint | None:
+    """How and when a run is saved, wherever that is."""
+    if checkpoint is None:
+        return None
+    return replace(checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint), folder="")
+
+
+def _marks(feed: Feed, evaluate: Evaluate | None) -> Iterator[bytes]:
+    """What tells data from others."""
     yield from feed.marks()
     if isinstance(evaluate, Evaluation):
         yield from evaluate.feed.marks()

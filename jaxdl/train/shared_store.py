@@ -1,16 +1,21 @@
 """Checkpoints that several processes write and read together, each its own parts, in a folder that all can reach."""
 
-from collections.abc import Collection
+import json
+import os
+import time
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdl.core import bad_value
+from jaxdl.core.extras import need
 from jaxdl.core.files import digest_of_part
 from jaxdl.core.processes import Team
-from jaxdl.train.checkpoint import Checkpoint, Store
-from jaxdl.train.folder import open_folder
+from jaxdl.train.checkpoint import Checkpoint, Store, T
+from jaxdl.train.folder import LOCK, open_folder
 from jaxdl.train.saved import named_leaves, stored, stored_dtype
 
 
@@ -24,12 +29,31 @@ class SharedStore(Store):
         self.team = team
         super().__init__(settings)
 
+    def _check_processes(self) -> None:
+        """All are here."""
+
     def _locked(self) -> Any:
         lock = open_folder(self.folder) if self.team.is_first else None
+        token = self.team.told_by_first(f"{time.time_ns()}")
+        if lock is not None:
+            lock.truncate(0)
+            lock.write(token.encode())
+            lock.flush()
+            os.fsync(lock.fileno())
         self.team.wait("jaxdl: the folder of the checkpoints")
+        found = (self.folder / LOCK).read_text() if (self.folder / LOCK).exists() else ""
+        if others := self.team.others(found == token):
+            needs = "the folder must be one that all processes reach"
+            raise bad_value("checkpoint", needs, f"another in process {others} than in process 0, {self.folder}")
         return lock
 
+    def numbers(self) -> list[int]:
+        """As the first process sees them: a network's file system may show others to others for a while."""
+        found: list[int] = json.loads(self.team.told_by_first(json.dumps(super().numbers())))
+        return found
+
     def _manager(self, ocp: Any) -> Any:
+        self.handlers = {"state": ocp.StandardCheckpointHandler, "position": ocp.JsonCheckpointHandler}
         options = ocp.CheckpointManagerOptions(
             step_prefix="checkpoint", enable_async_checkpointing=True, preservation_policy=self.kept
         )
@@ -61,11 +85,16 @@ class SharedStore(Store):
         except Exception as error:
             raise self._failed(error) from error
 
-    def _sound(self, number: int, here: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | str:
-        """Sound in all processes, or damaged in all."""
-        found = super()._sound(number, here)
+    def _tried(self, read: Callable[[], T]) -> T | str:
+        """Read by all processes, or damaged for all: each must come to what it does together with the others."""
+        found = super()._tried(read)
         damaged = self.team.any(isinstance(found, str))[0]
         return found if not damaged or isinstance(found, str) else "damaged, as another process found"
+
+    def _item(self, number: int, name: str, how: Any) -> Any:
+        # The manager would wait for all at the end, also for one that has failed.
+        path = need("etils.epath", "checkpoint", extra="checkpoint").Path
+        return self.handlers[name]().restore(path(self.folder / f"checkpoint_{number}" / name), args=how)
 
     def _set_aside(self, numbers: Collection[int]) -> None:
         if self.team.is_first:
@@ -78,15 +107,18 @@ class SharedStore(Store):
         return jax.ShapeDtypeStruct(tuple(leaf["shape"]), stored_dtype(leaf["dtype"]), sharding=stored(like).sharding)
 
     def _digests(self, arrays: dict[str, Any]) -> dict[str, int]:
-        """Each process looks at its own parts, of which one copy counts."""
-        own = np.array([_of_own_parts(array) for array in arrays.values()], np.uint64)
+        """Each process looks at its own parts, of which one copy counts, and at its share of what all have whole."""
+        mine = [number % self.team.count == self.team.index for number in range(len(arrays))]
+        own = np.array(list(map(_of_own_parts, arrays.values(), mine)), np.uint64)
         together = self.team.gathered(own).sum(0, dtype=np.uint64) if arrays else own
         return dict(zip(arrays, map(int, together), strict=True))
 
 
-def _of_own_parts(array: Any) -> int:
+def _of_own_parts(array: Any, is_mine: bool) -> int:
     if not array.size:
         return 0
+    if array.is_fully_replicated:
+        return digest_of_part(np.asarray(array)) if is_mine else 0
     parts = [shard for shard in array.addressable_shards if shard.replica_id == 0]
     total = 0
     for shard in parts:
