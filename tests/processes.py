@@ -20,6 +20,7 @@ from jax.experimental import multihost_utils
 from meshes import farthest, mlp, whole
 
 import jaxdl as dl
+from jaxdl import layers as L
 from jaxdl.core.processes import Team
 from jaxdl.train.checkpoint import Checkpoint, Store
 from jaxdl.train.placement import placement_on
@@ -118,10 +119,11 @@ def long(folder):
 
 
 def stored(folder, damage=""):
-    """A train state, saved twice by all processes or one, the later one perhaps damaged, and read onto other places."""
-    model, x, _ = mlp()
+    """A train state, saved twice by all processes or one, the later perhaps damaged ("flip" a bit, or "cut" what one
+    process wrote, and alone reads again), and read onto other places."""
+    model = dl.sequential(L.dense(512), jax.nn.relu, L.dense(4))
     team = Team(jax.process_count(), jax.process_index())
-    one = dl.train.create_state(model, optax.adam(0.1), x.astype("float32"))
+    one = dl.train.create_state(model, optax.adam(0.1), np.zeros((1, 256), "float32"))
     mesh = dl.mesh(data=-1)
     spread = placement_on("test", mesh, "fsdp").placed(one)
     store = SharedStore(Checkpoint(folder), team) if team.count > 1 else Store(Checkpoint(folder))
@@ -131,44 +133,68 @@ def stored(folder, damage=""):
         store.wait()
     if damage:
         if team.is_first:
-            flip_a_bit(f"{folder}/checkpoint_2/state")
+            spoil(f"{folder}/checkpoint_2/state", damage)
         team.wait("damaged")
-    like = jax.tree.map(lambda leaf: leaf, placement_on("test", mesh, "data").placed(one))
+    like = placement_on("test", mesh, "fsdp" if damage == "cut" else "data").placed(one)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         state, position = store.restore(like)
     store.close()
-    lies = str(state.params["mlp"]["dense"]["kernel"].sharding.spec)
+    lies = str(state.params["dense"]["kernel"].sharding.spec)
     return {"same": bits(state) == bits(one), "number": position["number"], "warned": len(said), "lies": lies}
 
 
-def flip_a_bit(folder):
-    """Flip one in the middle of the largest of the files of arrays."""
-    largest = max(Path(folder).glob("ocdbt.process_*/d/*"), key=lambda path: path.stat().st_size)
+def spoil(folder, damage):
+    """Flip a bit in the middle of the largest file of the last process's arrays, or cut it there."""
+    largest = max(Path(folder).glob("ocdbt.process_1/d/*"), key=lambda path: path.stat().st_size)
     content = bytearray(largest.read_bytes())
     content[len(content) // 2] ^= 1
-    largest.write_bytes(content)
+    largest.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
 
 
-def differ():
-    """What a run says to data that are not the same in all processes, and to other parameters."""
+def differ(folder):
+    """What a run says to what is not the same in all processes."""
     model, x, y = mlp()
-    x, said = x.astype("float32"), []
-    one = dl.train.create_state(model, ASKED["optimizer"], x, seed=jax.process_index())
-    for data, start in (((x + jax.process_index(), y), None), ((x, y), one)):
+    x, said, me = x.astype("float32"), [], jax.process_index()
+    one = dl.train.create_state(model, ASKED["optimizer"], x, seed=me)
+    batches = [{"x": x[at : at + 4], "y": y[at : at + 4]} for at in range(0, 40, 4)]
+    sized = {"batch_size": 16}
+    for data, how in (
+        ((x + me, y), sized),
+        ((x, y), sized | {"train_state": one}),
+        ((x, y), sized | {"seed": me}),
+        ((x, y), sized | {"validation": (x, y) if me else None}),
+        ((x, y), sized | {"checkpoint": None if me else f"{folder}/first"}),
+        ((x, y), sized | {"checkpoint": f"{folder}/own_{me}"}),
+        (lambda epoch, start: iter(batches[start : 10 - me]), {}),
+        (lambda epoch, start: iter(batches[start + me :]), {}),
+    ):
         try:
-            dl.fit(model, data, train_state=start, mesh=dl.mesh(data=-1), epochs=1, batch_size=16, **ASKED)
+            dl.fit(model, data, mesh=dl.mesh(data=-1), epochs=1, **(ASKED | how))
         except ValueError as error:
-            said.append(str(error))
+            said.append(str(error).partition(" than in process 0")[0])
+    s, _ = dl.fit(model, (x, y), mesh=dl.mesh(data=-1), epochs=1, **ASKED, **sized)
+    measured = {"loss": ASKED["loss"], "batch_size": 16}
+    asked = lambda: dl.predict(model, s, x + me), lambda: dl.evaluate(model, s, (x + me, y), **measured)
+    for ask in asked:
+        try:
+            ask()
+        except ValueError as error:
+            said.append(str(error).partition(" than in process 0")[0])
+    time.sleep(0 if me else 10)  # the others wait for the first one, which draws pictures
     return said
 
 
 def fails(index):
-    """One process ends with an error; the others would wait for it for ever."""
-    if str(jax.process_index()) == index:
-        raise RuntimeError("this one does not go on")
-    print("waiting", flush=True)
-    multihost_utils.sync_global_devices("never")
+    """One process ends with an error in the middle of a run; the others would wait for it for ever."""
+    model, x, y = mlp()
+
+    def callback(event):
+        if event.kind == "epoch" and event.epoch == 2 and str(jax.process_index()) == index:
+            raise RuntimeError("this one does not go on")
+
+    how = ASKED | {"epochs": 5, "batch_size": 16, "callbacks": [callback], "mesh": dl.mesh(data=-1)}
+    dl.fit(model, (x.astype("float32"), y), **how)
 
 
 def ends(status):
