@@ -112,10 +112,13 @@ def trained(make, optimizer, dtype, whole, **arguments):
     return history["loss"], s.params, s.state, said
 
 
-def equal(name, *presets):
-    """For each preset, or those named, how far 21 steps over the mesh are from those on one device."""
-    found, make, presets = {}, globals()[name], presets or SUITED[globals()[name]]
+def equal(name, *words):
+    """For each preset and dtype, or those named, how far 21 steps over the mesh are from those on one device."""
+    found, make = {}, globals()[name]
+    presets = [word for word in words if word in PRESETS] or SUITED[make]
     for dtype, optimizer, some in (("float64", optax.adam(1e-2), presets), ("float32", optax.sgd(0.1), presets[:2])):
+        if dtype not in words and {"float64", "float32"} & set(words):
+            continue
         with jax.enable_x64(dtype == "float64"):
             asked = make, optimizer, dtype, make is mlp and dtype == "float64"
             expected = trained(*asked)
