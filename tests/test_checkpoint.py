@@ -434,6 +434,17 @@ def test_damaged_ones_of_one_number_are_all_kept(tmp_path):
     assert {"damaged_checkpoint_2", "damaged_checkpoint_2_2"} < {path.name for path in tmp_path.iterdir()}
 
 
+def test_a_checkpoint_of_another_version_is_refused_and_stays(tmp_path, monkeypatch):
+    with monkeypatch.context() as later:
+        later.setattr("jaxdl.train.checkpoint.FORMAT", 3)
+        tree = save_some(tmp_path)
+    store = Store(dl.Checkpoint(tmp_path))
+    with pytest.raises(ValueError, match=r"checkpoint_3 must be of format 2; got 3. Did you mean another version"):
+        store.restore(tree)
+    assert store.numbers() == [1, 2, 3]
+    store.close()
+
+
 @left_unread
 def test_a_damaged_checkpoint_is_reported(tmp_path):
     tree = save_some(tmp_path)

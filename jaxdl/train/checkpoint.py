@@ -161,8 +161,8 @@ class Store:
 
     def _hand_over(self, number: int, arrays: dict[str, Any], described: Any, position: Any, best: int | None) -> None:
         """Have Orbax write it."""
-        text = json.dumps({"leaves": described, **position})
-        items = {"position": self.args.JsonSave({"format": FORMAT, "text": text, "digest": digest_of_text(text)})}
+        text = json.dumps({"format": FORMAT, "leaves": described, "position": position})
+        items = {"position": self.args.JsonSave({"text": text, "digest": digest_of_text(text)})}
         if filled_ones := {path: array for path, array in arrays.items() if array.size}:  # it takes no empty ones
             items["state"] = self.args.StandardSave(filled_ones)
         self.kept.best = best
@@ -209,13 +209,13 @@ class Store:
 
     def _sound(self, number: int, here: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | str:
         """A checkpoint's position and arrays for these leaves; what is wrong with it in a line, where it is damaged."""
-        position = self._tried(lambda: self._read_position(number))
-        if isinstance(position, str):
-            return position
-        if position["format"] != FORMAT:
+        described = self._tried(lambda: self._read_description(number))
+        if isinstance(described, str):
+            return described
+        if (form := described.get("format", 1)) != FORMAT:
             needs = f"{self.folder}/checkpoint_{number} must be of format {FORMAT}"
-            raise bad_value("checkpoint", needs, position["format"], "Did you mean another version of jaxdl?")
-        leaves = position["leaves"]
+            raise bad_value("checkpoint", needs, form, "Did you mean another version of jaxdl?")
+        leaves = described["leaves"]
         if lines := differing(leaves, here):
             needs = f"{self.folder}/checkpoint_{number} must hold the train state of this run"
             raise bad_value("checkpoint", needs, f"{len(lines)} leaves that differ:\n" + "\n".join(lines))
@@ -225,7 +225,7 @@ class Store:
         for path, digest in self._digests(arrays).items():
             if digest != leaves[path]["digest"]:
                 return f"{path} must have the digest that was saved; got other bits"
-        return position, arrays
+        return described["position"], arrays
 
     def _tried(self, read: Callable[[], T]) -> T | str:
         """What is read; what is wrong with it in a line, where it is damaged."""
@@ -252,12 +252,13 @@ class Store:
         if numbers:
             self.manager.reload()
 
-    def _read_position(self, number: int) -> dict[str, Any]:
+    def _read_description(self, number: int) -> dict[str, Any]:
+        """The format, what the leaves are, and the position."""
         saved = self._item(number, "position", self.args.JsonRestore())
         if digest_of_text(saved["text"]) != saved["digest"]:
             raise bad_value("checkpoint", "the position must have the digest that was saved", "other bits")
-        position: dict[str, Any] = json.loads(saved["text"])
-        return position | {"format": saved["format"]}
+        described: dict[str, Any] = json.loads(saved["text"])
+        return described
 
     def _read_arrays(self, number: int, leaves: dict[str, Any], here: dict[str, Any]) -> dict[str, Any]:
         """The arrays, as Orbax has them."""
