@@ -181,7 +181,7 @@ def differ(folder):
             ask()
         except ValueError as error:
             said.append(str(error).partition(" than in process 0")[0])
-    time.sleep(0 if me else 10)  # the others wait for the first one, which draws pictures
+    time.sleep(0 if me else 25)  # the others wait for the first one, which draws pictures
     return said
 
 

@@ -136,7 +136,7 @@ def test_processes_that_were_given_other_data_say_so(tmp_path):
     stream = (
         "run: a stream must give the same batches, of all examples, in each process; got others, or fewer, in process 1"
     )
-    assert found("differ", tmp_path, timeout=5) == [
+    assert found("differ", tmp_path, timeout=20) == [
         f"run: the data and batch_size {same}",
         f"run: the train state {same}",
         *3 * [f"run: what it is told, but for functions, {same}"],
