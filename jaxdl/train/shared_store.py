@@ -43,6 +43,8 @@ class SharedStore(Store):
         self.team.wait("jaxdl: the folder of the checkpoints")
         found = (self.folder / LOCK).read_text() if (self.folder / LOCK).exists() else ""
         if others := self.team.others(found == token):
+            if lock is not None:
+                lock.close()
             needs = "the folder must be one that all processes reach"
             raise bad_value("checkpoint", needs, f"another in process {others} than in process 0, {self.folder}")
         return lock
