@@ -71,7 +71,7 @@ def main():
     args = arguments()
     train, test = course.images(args.dataset, args.seed)
     classes = dl.data.FASHION_CLASSES if args.dataset == "fashion_mnist" else None
-    train, held_out = dl.data.split(train, args.validation, seed=args.seed) if args.validation else (train, None)
+    train, held_out = course.split(train, args.validation, args.seed)
 
     model = network(args.model, args.dataset)
     steps = args.epochs * -(-len(train["y"]) // args.batch_size)

@@ -71,12 +71,10 @@ def main():
     args = course.parse(parser)
     train, test = course.images(args.dataset, args.seed)
     classes = None if args.dataset == "digits" else dl.data.CIFAR10_CLASSES
-    images, held_out = test["x"], None
-    if args.validation:
-        train, held_out = dl.data.split(train, args.validation, seed=args.seed)
-        train["x"], held_out["x"], test["x"] = dl.data.standardize(train["x"], held_out["x"], test["x"])
-    else:
-        train["x"], test["x"] = dl.data.standardize(train["x"], test["x"])
+    train, held_out = course.split(train, args.validation, args.seed)
+    images, parts = test["x"], [part for part in (train, held_out, test) if part]
+    for part, x in zip(parts, dl.data.standardize(*(part["x"] for part in parts)), strict=True):
+        part["x"] = x
 
     model = dl.models.resnet_cifar(args.depth)
     print(f"{args.dataset}: {len(train['y']):,} training and {len(test['y']):,} test images on {jax.devices()[0]}")
