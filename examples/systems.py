@@ -20,7 +20,7 @@ class Run(NamedTuple):
     """
 
     script: str
-    full: str | None
+    full: str
     quick: str | None
     minutes: float
     goals: tuple[Goal, ...] = ()

@@ -1,5 +1,6 @@
 """The runner of the course: budgets, seeds, targets, what is left out, what fails, and going on where it stopped."""
 
+import json
 import os
 import shutil
 import signal
@@ -29,7 +30,8 @@ GOAL = '(Goal("numbers", "accuracy", "≥", {}),)'
 @pytest.fixture
 def house(tmp_path):
     """A folder with the runner and scripts of its own: ``make(body, full, goals)``."""
-    shutil.copy(ROOT / "examples" / "run_all.py", tmp_path)
+    for name in ("run_all.py", "results.py"):
+        shutil.copy(ROOT / "examples" / name, tmp_path)
     text = (ROOT / "examples" / "systems.py").read_text(encoding="utf-8").partition("RUNS: ")[0]
 
     def make(**scripts):
@@ -96,6 +98,34 @@ def test_the_real_budget_sets_the_mean_of_seeds_beside_the_target(house):
     assert "| ≥ 97, **missed** | 2 s | `python examples/two.py` |" in table
     assert table.splitlines()[-1] in text
     assert "one.py" not in run(folder, "--full", "--only", "two", "--seeds", "1")
+    assert "Not run yet" not in table
+    assert json.loads((folder / "results" / "one.2.json").read_text(encoding="utf-8"))["rows"][0]["value"] == 97
+
+
+def test_records_outlive_the_folder_and_the_table_names_what_they_lack(house):
+    folder, _ = house
+    assert "RESULTS.md has all runs but 5, which it names" in run(folder, "--full", "--only", "one", "--seeds", "1")
+    shutil.rmtree(folder / "runs")
+    assert "5 runs; about" in run(folder, "--full", "--missing")
+    assert not (folder / "runs" / "full" / "one" / "seed_0").exists()
+    table = (folder / "RESULTS.md").read_text(encoding="utf-8")
+    assert "96.00 (95.00 to 97.00) % | ≥ 95.5 | 2 s | `python examples/one.py` |" in table
+    (folder / "results" / "two.1.json").unlink()
+    with (folder / "one.py").open("a") as stream:
+        stream.write("# the script is another now\n")
+    assert "RESULTS.md has all runs but 1, which it names" in run(folder, "--table")
+    table = (folder / "RESULTS.md").read_text(encoding="utf-8")
+    assert "`python examples/one.py` † |" in table
+    assert "† by an earlier text of the script." in table
+    assert "Not run yet: `python examples/two.py --seed 1`." in table
+    assert "4 runs" in run(folder, "--full", "--missing")
+
+
+def test_the_table_in_the_repository_is_that_of_its_records(tmp_path):
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("RESULTS.md"))
+    run(tmp_path / "examples", "--table")
+    ours = (ROOT / "examples" / "RESULTS.md").read_text(encoding="utf-8")
+    assert (tmp_path / "examples" / "RESULTS.md").read_text(encoding="utf-8") == ours
 
 
 def test_what_has_no_data_is_left_out_and_what_fails_is_named(house):
@@ -118,6 +148,7 @@ def test_unknown_scripts_and_seeds_are_refused(house):
     folder, _ = house
     assert "--only 7: no script begins so; there are one, two" in run(folder, "--quick", "--only", "7", code=2)
     assert "--seeds goes with --full" in run(folder, "--quick", "--seeds", "3", code=2)
+    assert "--missing goes with --full" in run(folder, "--quick", "--missing", code=2)
     assert "--seeds must be 1 or more, got 0" in run(folder, "--full", "--seeds", "0", code=2)
 
 
