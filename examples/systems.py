@@ -92,9 +92,9 @@ RUNS: tuple[Run, ...] = (
         2,
         (*recalls(95, "≥", "LSTM", "GRU"), *recalls(60, "≤", "simple RNN")),
     ),
-    Run("08_text", "", "--systems 'simple RNN' --epochs 1", 5, accuracy("trec", 90, "best by validation"), 1),
-    Run("08_text", "--dataset sst2", None, 7, accuracy("sst2", 79, "best by validation"), 1),
-    Run("08_text", "--dataset hotel_reviews", None, 12, accuracy("hotel_reviews", 89, "best by validation"), 1),
+    Run("08_text", "", "--systems 'simple RNN' --epochs 1", 5, accuracy("trec", 90, "best by validation*"), 1),
+    Run("08_text", "--dataset sst2", None, 7, accuracy("sst2", 79, "best by validation*"), 1),
+    Run("08_text", "--dataset hotel_reviews", None, 12, accuracy("hotel_reviews", 89, "best by validation*"), 1),
     *(
         Run(
             "09_forecasting",
