@@ -3,7 +3,7 @@
 D learns to score images x above generated ones, G(z) from noise z, and G learns to be scored as images are. Both make
 one loss ℓ(score, label) small: D ℓ(D(x), 1) + ℓ(D(G(z)), 0), G ℓ(D(G(z)), 1). With cross entropy that is the first GAN,
 dense or convolutional (DCGAN); with the Wasserstein loss and a penalty on the slope of D it is WGAN-GP. In the end a
-classifier of real images judges the generated: how sure it is, which classes it sees, how far off its features are.
+classifier of images judges the average of G over its last steps: how sure, which classes, how far off its features?
 
 python examples/12_gan.py                                     # DCGAN, 8×8 digits that come with scikit-learn
 python examples/12_gan.py --dataset mnist --model wgan        # writes samples.png, curves.png
@@ -22,7 +22,7 @@ from jaxdl import models as M
 LATENTS = 64
 FIRST = {"loss": dl.losses.binary_cross_entropy, "optimizer": optax.adam(2e-4, b1=0.5)}
 WASSERSTEIN = {"loss": dl.losses.wasserstein, "optimizer": optax.adam(5e-4, b1=0.5, b2=0.9), "penalty": 10, "rounds": 3}
-KINDS = {"dense": ("dense GAN", FIRST), "dcgan": ("DCGAN", FIRST), "wgan": ("WGAN-GP", WASSERSTEIN)}
+KINDS = {"dense": ("dense GAN", FIRST, 30), "dcgan": ("DCGAN", FIRST, 10), "wgan": ("WGAN-GP", WASSERSTEIN, 10)}
 
 
 def networks(kind, shape):
@@ -83,22 +83,23 @@ def trained_judge(train, test, epochs):
 def main():
     parser = course.parser(__doc__, "12_gan", ["digits", "mnist", "fashion_mnist"])
     parser.add_argument("--model", choices=list(KINDS), default="dcgan")
-    parser.add_argument("--epochs", type=int, help="default: 200 of digits, 10 of the others")
+    parser.add_argument("--epochs", type=int, help="default: 200 of digits, of the others 10, dense 30")
     args = course.parse(parser)
     train, test = course.images(args.dataset, args.seed)
-    epochs, judge_epochs = (200, 30) if args.dataset == "digits" else (10, 4)
-    (name, options), images = KINDS[args.model], train["x"]
+    (name, options, epochs), images = KINDS[args.model], train["x"]
+    options = options | {"optimizer": dl.ema(options["optimizer"])}
+    epochs, judge_epochs = (200, 30) if args.dataset == "digits" else (epochs, 4)
     nets = dict(zip(("generator", "discriminator"), networks(args.model, images.shape[1:]), strict=True))
     noise, s = jax.random.normal(jax.random.key(args.seed), (max(1000, len(test["x"])), LATENTS)), {}
     for seed, (role, x) in enumerate({"generator": noise[:1], "discriminator": images[:1]}.items(), 2 * args.seed):
         print(f"{name}, {role}:", dl.inspect.summary(nets[role], x), sep="\n")
         s[role] = dl.train.create_state(nets[role], options["optimizer"], x, seed=seed)
-    epochs, size = epochs if args.epochs is None else args.epochs, 64 * options.get("rounds", 1)
-    settings = {"epochs": epochs, "batch_size": size, "remainder": "drop", "seed": args.seed}
+    settings = {"epochs": args.epochs or epochs, "batch_size": 64 * options.get("rounds", 1), "remainder": "drop"}
     plot = dl.inspect.live_plot(args.out / "curves.png")
-    s, history = dl.run(gan_step(**nets, **options), s, {"x": images}, callbacks=[plot], **settings)
+    s, history = dl.run(gan_step(**nets, **options), s, {"x": images}, seed=args.seed, callbacks=[plot], **settings)
     row, seconds = (name, args.dataset, course.count(s["generator"].params)), course.seconds(history)
     judge = trained_judge(train, test, judge_epochs)
+    s["generator"] = s["generator"].replace(params=dl.ema_params(s["generator"]))
     made = dl.predict(nets["generator"], s["generator"], noise) / 2 + 0.5
     (features, chances), (real_features, real_chances) = judge(made), judge(test["x"])
     shares = np.bincount(classes := chances.argmax(-1), minlength=10) / len(made)
@@ -108,8 +109,7 @@ def main():
     course.sheet(axes, made[chosen].reshape(10, 10, *images.shape[1:]))
     axes.set_title(f"{name}, {args.dataset}: one in {len(made) // 100} samples, by the class that the judge sees")
     axes.figure.savefig(args.out / "samples.png", dpi=100)
-    others = features, judge(train["x"][: len(made)])[0]
-    far, least = (dl.metrics.frechet_distance(other, real_features) for other in others)
+    far, least = (dl.metrics.frechet_distance(x, real_features) for x in (features, judge(images[: len(made)])[0]))
     print(f"real images: confidence {real_chances.max(-1).mean():.1%}, Fréchet distance of others {least:.3g}")
     figures = {"mean confidence": 100 * chances.max(-1).mean(), "rarest class": 100 * shares.min()}
     results = [course.Result(*row, figure, value, "%", seconds) for figure, value in figures.items()]
