@@ -1,6 +1,6 @@
 """Run every script of the course, and set each figure beside its target.
 
-python examples/run_all.py --quick            # tiny budgets, minutes: does everything run?
+python examples/run_all.py --quick --jobs 2   # tiny budgets, minutes: does everything run?
 python examples/run_all.py --full             # the real budgets, hours on two cores; writes examples/RESULTS.md
 python examples/run_all.py --full --missing   # of these only what examples/results has no record of, or an older one
 python examples/run_all.py --full --only 05 13
@@ -27,6 +27,7 @@ from systems import RUNS, Run
 
 HERE = Path(__file__).parent
 LEFT_OUT = "left out, its data is not at hand"
+HOW_LONG = "one alone on two cores"
 
 
 class Job(NamedTuple):
@@ -40,6 +41,14 @@ class Job(NamedTuple):
     @property
     def command(self) -> str:
         return results.command(self.run, self.words)
+
+
+class Started(NamedTuple):
+    """A script at work: its process, the digest of its text as it began, and when that was."""
+
+    process: subprocess.Popen[bytes]
+    script: str
+    time: float
 
 
 def main() -> None:
@@ -58,25 +67,41 @@ def main() -> None:
 def outcomes_of(args: argparse.Namespace) -> dict[Job, Any]:
     """What each run came to, made now or before."""
     jobs = list(planned(args))
-    outcomes: dict[Job, Any] = {}
-    left = [job for job in jobs if done_before(job) is None]
-    done = f", {len(jobs) - len(left)} of them done before" if len(left) < len(jobs) else ""
-    print(
-        f"{len(jobs)} runs{done}; about {estimate(args, left)}, one alone on two cores; results in {args.out}/",
-        flush=True,
-    )
-    for number, job in enumerate(jobs, 1):
-        name = f"{job.command} --seed {job.seed}" if args.full else job.command
-        print(f"[{number}/{len(jobs)}] {name}", flush=True)
-        try:
-            outcomes[job] = outcome = done_before(job) or made(job)
-        except KeyboardInterrupt:
-            print(f"\nstopped; the same command goes on with {name}")
-            raise SystemExit(130) from None
-        print(f"    {said(outcome)}", flush=True)
-        if args.full and "rows" in outcome:
-            results.record(job.run, job.seed, outcome)
-    return outcomes
+    outcomes = {job: outcome for job in jobs if (outcome := done_before(job))}
+    waiting = [job for job in jobs if job not in outcomes]
+    done = f", {len(outcomes)} of them done before" if outcomes else ""
+    print(f"{len(jobs)} runs{done}; about {estimate(args, waiting)}, {HOW_LONG}; results in {args.out}/", flush=True)
+    names = {job: f"[{number}/{len(jobs)}] {name(job, args)}" for number, job in enumerate(jobs, 1)}
+    for job, outcome in outcomes.items():
+        tell(names[job], outcome)
+    running: dict[Job, Started] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < args.jobs:
+                job = waiting.pop(0)
+                print(f"{names[job]} …", flush=True)
+                running[job] = begin(job)
+            for job in [job for job, started in running.items() if started.process.poll() is not None]:
+                outcomes[job] = outcome = end(job, running.pop(job))
+                tell(names[job], outcome)
+                if args.full and "rows" in outcome:
+                    results.record(job.run, job.seed, outcome)
+            time.sleep(0.05)
+    except KeyboardInterrupt:
+        for started in running.values():
+            started.process.kill()
+        first = next(job for job in jobs if job not in outcomes)
+        print(f"\nstopped; the same command goes on with {name(first, args)}")
+        raise SystemExit(130) from None
+    return {job: outcomes[job] for job in jobs}
+
+
+def name(job: Job, args: argparse.Namespace) -> str:
+    return f"{job.command} --seed {job.seed}" if args.full else job.command
+
+
+def tell(named: str, outcome: dict[str, Any]) -> None:
+    print(f"{named}\n    {said(outcome)}", flush=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -88,6 +113,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="NN", help="scripts whose names begin so, such as 05 13")
     parser.add_argument("--seeds", type=int, help="at most so many seeds of a run, with --full")
     parser.add_argument("--missing", action="store_true", help="only what has no record, with --full")
+    parser.add_argument("--jobs", type=int, default=1, help="so many side by side; each then takes longer; default: 1")
     parser.add_argument("--out", type=Path, default=Path("runs/course"), help="folder, default: runs/course")
     args = parser.parse_args()
     known = {run.script for run in RUNS}
@@ -97,8 +123,9 @@ def arguments() -> argparse.Namespace:
     for name in ("seeds", "missing"):
         if getattr(args, name) and not args.full:
             parser.error(f"--{name} goes with --full")
-    if args.seeds is not None and args.seeds < 1:
-        parser.error(f"--seeds must be 1 or more, got {args.seeds}")
+    for name in ("seeds", "jobs"):
+        if (count := getattr(args, name)) is not None and count < 1:
+            parser.error(f"--{name} must be 1 or more, got {count}")
     return args
 
 
@@ -130,23 +157,27 @@ def done_before(job: Job) -> Any:
     return outcome if (outcome["command"], outcome.get("script")) == (job.command, results.digest(job.run)) else None
 
 
-def made(job: Job) -> dict[str, Any]:
-    """Run the script in a process of its own; what it comes to is kept once it is whole."""
+def begin(job: Job) -> Started:
+    """Start the script in a process of its own."""
     job.folder.mkdir(parents=True, exist_ok=True)
     (job.folder / "result.json").unlink(missing_ok=True)
-    log = job.folder / "log.txt"
     words = [sys.executable, str(HERE / f"{job.run.script}.py"), *shlex.split(job.words)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])}
-    script, begin = results.digest(job.run), time.perf_counter()  # of the script as it begins
-    with log.open("w") as stream:
-        code = subprocess.run(
+    script = results.digest(job.run)
+    with (job.folder / "log.txt").open("w") as stream:
+        process = subprocess.Popen(
             [*words, "--seed", str(job.seed), "--out", str(job.folder)],
             stdout=stream,
             stderr=subprocess.STDOUT,
             env=environment,
-            check=False,
-        ).returncode
-    seconds = time.perf_counter() - begin
+        )
+    return Started(process, script, time.perf_counter())
+
+
+def end(job: Job, started: Started) -> dict[str, Any]:
+    """What a script that has ended came to; it is kept once it is whole."""
+    seconds, log = time.perf_counter() - started.time, job.folder / "log.txt"
+    code = started.process.returncode
     if code:
         text = log.read_text(errors="replace")
         if "FileNotFoundError" in text and "JAXDL_DATA_DIR" in text:
@@ -159,7 +190,8 @@ def made(job: Job) -> dict[str, Any]:
         if job.words == job.run.full and not any(results.meant(goal, row) for row in rows)
     ]:
         return {"error": f"no row of {job.folder / 'result.json'} is what is meant by {lost[0]}"}
-    outcome = {"command": job.command, "script": script, "machine": results.machine(), "seconds": seconds, "rows": rows}
+    outcome = {"command": job.command, "script": started.script, "machine": results.machine()}
+    outcome |= {"seconds": seconds, "rows": rows}
     part = job.folder / "outcome.part"
     part.write_text(json.dumps(outcome, indent=1, ensure_ascii=False), encoding="utf-8")
     part.rename(job.folder / "outcome.json")

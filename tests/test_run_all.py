@@ -128,6 +128,22 @@ def test_the_table_in_the_repository_is_that_of_its_records(tmp_path):
     assert (tmp_path / "examples" / "RESULTS.md").read_text(encoding="utf-8") == ours
 
 
+def test_scripts_run_side_by_side_and_their_table_is_in_order(house):
+    folder, make = house
+    waits = """
+here = pathlib.Path("{}")
+here.touch()
+while not pathlib.Path("{}").exists():
+    time.sleep(0.02)
+"""
+    make(one=(waits.format("a", "b") + "time.sleep(0.5)", "()"), two=(waits.format("b", "a"), "()"))
+    text = run(folder, "--quick", "--jobs", "2")
+    assert text.index("/2] python examples/two.py --epochs 1\n    ") < text.index(
+        "python examples/one.py --epochs 1\n    "
+    )
+    assert text.index("| `python examples/one.py") < text.index("| `python examples/two.py")
+
+
 def test_what_has_no_data_is_left_out_and_what_fails_is_named(house):
     folder, make = house
     make(
@@ -149,6 +165,7 @@ def test_unknown_scripts_and_seeds_are_refused(house):
     assert "--only 7: no script begins so; there are one, two" in run(folder, "--quick", "--only", "7", code=2)
     assert "--seeds goes with --full" in run(folder, "--quick", "--seeds", "3", code=2)
     assert "--missing goes with --full" in run(folder, "--quick", "--missing", code=2)
+    assert "--jobs must be 1 or more, got 0" in run(folder, "--quick", "--jobs", "0", code=2)
     assert "--seeds must be 1 or more, got 0" in run(folder, "--full", "--seeds", "0", code=2)
 
 
