@@ -60,22 +60,28 @@ def write_table() -> int:
     """Write RESULTS.md from the records; returns how many runs have none."""
     kept = [(run, seed, recorded(run, seed)) for run in RUNS for seed in range(run.seeds)]
     found = [(run, outcome) for run, _, outcome in kept if outcome]
-    machines = sorted({outcome["machine"] for _, outcome in found})
-    lacking = [f"`{command(run, run.full)} --seed {seed}`" for run, seed, outcome in kept if not outcome]
+    machines = "; ".join(sorted({outcome["machine"] for _, outcome in found}))
     text = f"""# Results of the course
 
-Made by `python examples/run_all.py --full`, with {"; ".join(machines)}: the mean over seeds, with the least and the
-greatest, where a run takes under five minutes, else one seed. The time is of the training, compiling included. The
-parameters of a GAN are its generator's. What is chosen is chosen on a validation part; test parts are read once.
+What `python examples/run_all.py --full` came to: the mean over seeds, with the least and the greatest, where a run
+takes under five minutes, else one seed. The time is of the training, compiling included. The parameters of a GAN are
+its generator's. What is chosen is chosen on a validation part; test parts are read once.
+
+With {machines}.
 
 {table(found, with_goals=True)}
 """
     if any(outdated(*one) for one in found):
         text += "\n† by an earlier text of the script.\n"
+    lacking: dict[str, list[str]] = {}
+    for run, seed, outcome in kept:
+        if not outcome:
+            lacking.setdefault(command(run, run.full), []).append(str(seed))
     if lacking:
-        text += "\nNot run yet: " + ", ".join(lacking) + ".\n"
+        text += "\nNot run yet:\n\n"
+        text += "".join(f"- `{called}`, seed {', '.join(seeds)}\n" for called, seeds in lacking.items())
     TABLE.write_text(text, encoding="utf-8")
-    return len(lacking)
+    return sum(map(len, lacking.values()))
 
 
 def command(run: Run, words: str) -> str:
