@@ -284,6 +284,42 @@ def test_apply_must_return_two_results():
         careless().apply({}, {}, jnp.ones(3), train=False)
 
 
+def test_a_layer_of_ones_own_is_told_what_init_and_the_constructor_must_return():
+    def identity(params, state, x, *, train, key=None):
+        return x, state
+
+    @dl.layer
+    def no_state():
+        return (lambda key, x: {"w": jnp.ones(2)}), identity
+
+    @dl.layer
+    def no_apply():
+        return lambda key, x: ({}, {})
+
+    @dl.layer
+    def values():
+        return (lambda key, x: ({"w": x.mean()}, {})), identity
+
+    @dl.stateless
+    def with_state():
+        return (lambda key, x: ({}, {})), (lambda params, x: x)
+
+    x = jax.ShapeDtypeStruct((2, 3), jnp.float32)
+    wrong = (
+        r"no_state\(\): init must return two dicts, \(params, state\); got \{'w': .*\}. Did you mean \(params, \{\}\)"
+    )
+    with pytest.raises(TypeError, match=wrong) as caught:
+        dl.sequential(("own", no_state())).init(jax.random.key(0), x)
+    assert 'in sequential "own"' in caught.value.__notes__[0]
+    with pytest.raises(TypeError, match=r"no_apply\(\): a layer's constructor must return two functions"):
+        no_apply()
+    with pytest.raises(AttributeError, match="mean") as read:
+        values().init(jax.random.key(0), x)
+    assert "values(): init is to read x.shape and x.dtype alone" in read.value.__notes__[0]
+    with pytest.raises(TypeError, match=r"with_state\(\): init of a stateless layer must return a dict"):
+        with_state().init(jax.random.key(0), x)
+
+
 def test_constructors_check_their_arguments():
     for make, text in [
         (lambda: L.dense(0), r"dense\(features=0\): features must be a positive int; got 0"),

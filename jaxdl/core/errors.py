@@ -66,6 +66,17 @@ def trail(error: Exception) -> str:
 
 
 @contextmanager
+def shapes_alone(call: str) -> Iterator[None]:
+    """Within it, an ``init`` that looks for values in a spec is told that there are none."""
+    try:
+        yield
+    except AttributeError as error:
+        if "'ShapeDtypeStruct' object" in str(error) and not getattr(error, "__notes__", None):
+            error.add_note(f"  {call}: init is to read x.shape and x.dtype alone; x need not hold values")
+        raise
+
+
+@contextmanager
 def given(call: str, params: Any, state: Any) -> Iterator[None]:
     """Within it, a name that is looked up in vain is told beside those that the layer was given."""
     try:

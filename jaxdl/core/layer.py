@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, overload
 import jax
 
 from jaxdl.core.contract import Apply, Build, Decoding, Init, Params, State
-from jaxdl.core.errors import bad_type, given, spelled_out
+from jaxdl.core.errors import bad_type, given, shapes_alone, spelled_out
 from jaxdl.core.identity import identity
 from jaxdl.core.ragged import Ragged
 from jaxdl.core.show import call_text
@@ -116,6 +116,21 @@ def checked_result(call: str, result: Any) -> tuple[Any, State]:
     return result
 
 
+def _checked_functions(call: str, made: Any) -> Any:
+    """What a constructor returned, if that is ``(init, apply)``, of a layer that decodes with a third."""
+    if not isinstance(made, tuple) or len(made) not in (2, 3) or not all(map(callable, made[:2])):
+        raise bad_type(call, "a layer's constructor must return two functions, (init, apply)", made)
+    return made
+
+
+def _checked_initial(call: str, result: Any) -> tuple[Params, State]:
+    """What ``init`` returned, if that is ``(params, state)``."""
+    if not isinstance(result, tuple) or len(result) != 2 or not all(isinstance(part, dict) for part in result):
+        likely = "Did you mean (params, {}), or @stateless in place of @layer?" if isinstance(result, dict) else ""
+        raise bad_type(call, "init must return two dicts, (params, state)", result, likely)
+    return result
+
+
 def _record(make: Callable[..., Any], args: Any, kwargs: Any, build: bool, wraps: bool = False) -> Layer:
     kind = make.__name__
     try:
@@ -126,7 +141,7 @@ def _record(make: Callable[..., Any], args: Any, kwargs: Any, build: bool, wraps
     call = call_text(kind, described)
     call = f"{kind}(…)" if "\n" in call else call
     with spelled_out(kind, call):
-        first, raw_apply, *decoding = make(*args, **kwargs)
+        first, raw_apply, *decoding = _checked_functions(call, make(*args, **kwargs))
 
     def apply(params: Params, state: State, x: Any, *, train: bool, key: jax.Array | None = None) -> tuple[Any, State]:
         check_train(call, train)
@@ -137,9 +152,8 @@ def _record(make: Callable[..., Any], args: Any, kwargs: Any, build: bool, wraps
             return checked_result(call, gathered(used, params, state, x, key=key))
 
     def init(key: jax.Array, x: Any) -> tuple[Params, State]:
-        with spelled_out(kind, call):
-            params, state = first(key, x, None, "")[:2] if build else first(key, x)
-        return params, state
+        with spelled_out(kind, call), shapes_alone(call):
+            return first(key, x, None, "")[:2] if build else _checked_initial(call, first(key, x))
 
     for function in (init, apply):
         function.__qualname__ = f"{kind}.{function.__name__}"
@@ -244,11 +258,14 @@ def stateless(make: Any = None, *, positionwise: bool = True) -> Any:
 
     @functools.wraps(make)
     def contract(*args: Any, **kwargs: Any) -> Any:
-        simple_init, simple_apply = make(*args, **kwargs)
         kind = make.__name__
+        simple_init, simple_apply, *_ = _checked_functions(kind, make(*args, **kwargs))
 
         def init(key: jax.Array, x: Any, /) -> tuple[Params, State]:
-            return simple_init(key, positions(kind, x, positionwise)), {}
+            params = simple_init(key, positions(kind, x, positionwise))
+            if not isinstance(params, dict):
+                raise bad_type(kind, "init of a stateless layer must return a dict, its params", params)
+            return params, {}
 
         def apply(
             params: Params, state: State, x: Any, /, *, train: bool, key: jax.Array | None = None
