@@ -107,7 +107,7 @@ def main():
     (asked, answers), (_, source) = sums(parts[2], args.order), test["x"]
     written = write(model, trained, source)
     right = np.array([a == f"{b}." for a, b in zip(written, answers, strict=True)])
-    for row in [*range(5), *np.flatnonzero(~right)[:10]]:
+    for row in dict.fromkeys([*range(5), *np.flatnonzero(~right)[:10]]):
         print(f"{asked[row]:>7} → {written[row]:5} {'' if right[row] else 'wrong, it is ' + answers[row]}")
     read = tokens("=" + answer[:-1] for answer in written[:5])
     weights = attention(model, trained, (read, jax.tree.map(lambda leaf: leaf[:5], source)))

@@ -74,23 +74,24 @@ def main():
     args = course.parse(parser, kill=0)
     is_first, count = jax.process_index() == 0, jax.process_count()
     train, test = course.images(args.dataset, args.seed)
+    train, held_out = course.split(train, 0.1, args.seed)
     source = Images(train)
     parts = L.conv(32, 3), jax.nn.relu, L.max_pool(2), L.flatten(), L.dropout(0.25), L.dense(64), jax.nn.relu
     model = dl.sequential(*parts, L.dense(10))
     if is_first:
         print(dl.devices())
         print(dl.inspect.summary(model, train["x"][:1]))
+    measured = {"loss": dl.losses.cross_entropy, "metrics": {"accuracy": dl.metrics.accuracy}}
     begun = []
     note = lambda event: begun.append(event.epoch) if event.kind == "begin" else None  # noqa: E731
     s, history = dl.fit(
         model,
         source,
-        loss=dl.losses.cross_entropy,
+        **measured,
         optimizer=optax.adam(1e-3),
-        metrics={"accuracy": dl.metrics.accuracy},
         epochs=args.epochs,
         batch_size=60,  # divides by the devices, be they 2, 3, 4, 5 or 6
-        validation=test,
+        validation=held_out,
         seed=args.seed,
         mesh=dl.mesh(data=-1),  # of the devices of all processes
         sharding="fsdp",  # each holds a share of the parameters
@@ -99,11 +100,12 @@ def main():
         callbacks=[note] if args.kill is None else [note, killing(args.kill, 3)],
     )
     seconds, reads = course.seconds(history), np.ravel(multihost_utils.process_allgather(np.array([source.read])))
+    found = dl.evaluate(model, s, test, **measured)  # by all, each a share of the images
     dl.interop.save_params(args.out / "params.safetensors", s.params)  # all bring their share, the first one writes
     if is_first:
         draw(args.out / "processes.png", history, begun[0], reads)
         row = (f"CNN, {count} process{'es' * (count > 1)}", args.dataset, course.count(s.params))
-        accuracy = course.Result(*row, "test accuracy", 100 * history["validation_accuracy"][-1], "%", seconds)
+        accuracy = course.Result(*row, "test accuracy", 100 * found["accuracy"], "%", seconds)
         read = course.Result(*row, "examples that each process read", 100 * reads.max() / reads.sum(), "%", seconds)
         course.report(args.out, [accuracy, read])
 

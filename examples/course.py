@@ -42,7 +42,8 @@ class Result:
     def __str__(self) -> str:
         size = "" if self.parameters is None else f", {self.parameters:,} parameters"
         value = f"{self.value:.2f} %" if self.unit == "%" else f"{self.value:.4g} {self.unit}".rstrip()
-        return f"result: {self.system} on {self.data}{size}: {self.figure} {value} ({self.seconds:.1f} s)"
+        time = f" ({self.seconds:.1f} s)" if self.seconds else ""
+        return f"result: {self.system} on {self.data}{size}: {self.figure} {value}{time}"
 
 
 def parser(doc: str | None, name: str, datasets: Sequence[str] = ()) -> argparse.ArgumentParser:

@@ -7,8 +7,8 @@ python examples/run_all.py --full --only 05 13
 python examples/run_all.py --table            # runs nothing: RESULTS.md from the records
 
 It goes on where it was stopped: a run whose result lies in the folder is not made again, unless its command or its
-script has changed. Data sets are found through JAXDL_DATA_DIR or downloaded; a run whose data is nowhere is left out
-with a word.
+script has changed, or --again is said. Data sets are found through JAXDL_DATA_DIR or downloaded; a run whose data is
+nowhere is left out with a word.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,10 +67,10 @@ def main() -> None:
 def outcomes_of(args: argparse.Namespace) -> dict[Job, Any]:
     """What each run came to, made now or before."""
     jobs = list(planned(args))
-    outcomes = {job: outcome for job in jobs if (outcome := done_before(job))}
+    outcomes = {} if args.again else {job: outcome for job in jobs if (outcome := done_before(job))}
     waiting = [job for job in jobs if job not in outcomes]
     done = f", {len(outcomes)} of them done before" if outcomes else ""
-    print(f"{len(jobs)} runs{done}; about {estimate(args, waiting)}, {HOW_LONG}; results in {args.out}/", flush=True)
+    print(f"{counted(jobs)}{done}; about {estimate(args, waiting)}, {HOW_LONG}; results in {args.out}/", flush=True)
     names = {job: f"[{number}/{len(jobs)}] {name(job, args)}" for number, job in enumerate(jobs, 1)}
     for job, outcome in outcomes.items():
         tell(names[job], outcome)
@@ -96,6 +96,10 @@ def outcomes_of(args: argparse.Namespace) -> dict[Job, Any]:
     return {job: outcomes[job] for job in jobs}
 
 
+def counted(jobs: Sized) -> str:
+    return f"{len(jobs)} run{'' if len(jobs) == 1 else 's'}"
+
+
 def name(job: Job, args: argparse.Namespace) -> str:
     return f"{job.command} --seed {job.seed}" if args.full else job.command
 
@@ -112,7 +116,8 @@ def arguments() -> argparse.Namespace:
     how.add_argument("--table", action="store_true", help="only write RESULTS.md, from the records in examples/results")
     parser.add_argument("--only", nargs="+", metavar="NN", help="scripts whose names begin so, such as 05 13")
     parser.add_argument("--seeds", type=int, help="at most so many seeds of a run, with --full")
-    parser.add_argument("--missing", action="store_true", help="only what has no record, with --full")
+    parser.add_argument("--missing", action="store_true", help="only what has no record or an older one, with --full")
+    parser.add_argument("--again", action="store_true", help="make all of them anew, also what was done before")
     parser.add_argument("--jobs", type=int, default=1, help="so many side by side; each then takes longer; default: 1")
     parser.add_argument("--out", type=Path, default=Path("runs/course"), help="folder, default: runs/course")
     args = parser.parse_args()
@@ -126,6 +131,8 @@ def arguments() -> argparse.Namespace:
     for name in ("seeds", "jobs"):
         if (count := getattr(args, name)) is not None and count < 1:
             parser.error(f"--{name} must be 1 or more, got {count}")
+    if args.out.exists() and not args.out.is_dir():
+        parser.error(f"--out {args.out}: must be a folder")
     return args
 
 

@@ -209,13 +209,21 @@ def test_the_bars_keep_their_room_beside_many_metrics(width, told, monkeypatch):
 
 def test_a_run_that_is_resumed_says_where_it_goes_on(capsys):
     event = Event("begin", 1, 3, 0, 4, {}, None, {})
-    for changes in ({}, {"step": 2}, {"step": 2, "steps": None}, {"history": {"epoch": [1]}}):
+    for changes in (
+        {},
+        {"step": 2},
+        {"step": 2, "steps": None},
+        {"history": {"epoch": [1]}},
+        {"epoch": 3},
+        {"epoch": 4, "step": 1},
+    ):
         with Progress() as progress:
             progress(replace(event, **changes))
     assert capsys.readouterr().out.splitlines() == [
         "going on with epoch 2 of 3 after 2 of 4 steps",
         "going on with epoch 2 of 3 after 2 steps",
         "going on with epoch 2 of 3",
+        "nothing to go on with: epoch 4 of 3 is done",
     ]
 
 

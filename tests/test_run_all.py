@@ -54,7 +54,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 
 def start(folder, *words):
-    command = [sys.executable, "-c", HEARS, "run_all.py", *words, "--out", "runs"]
+    command = [sys.executable, "-c", HEARS, "run_all.py", "--out", "runs", *words]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     return subprocess.Popen(command, cwd=folder, text=True, start_new_session=True, **pipes)
 
@@ -87,6 +87,8 @@ def test_a_tiny_budget_runs_each_once_and_goes_on_where_it_stopped(house):
         stream.write("# the script is another now\n")
     assert "2 runs, 1 of them done before" in run(folder, "--quick")
     assert (place / "runs.txt").read_text().count("run") == 2
+    assert "1 run; about" in run(folder, "--quick", "--again", "--only", "one")
+    assert (place / "runs.txt").read_text().count("run") == 3
 
 
 def test_the_real_budget_sets_the_mean_of_seeds_beside_the_target(house):
@@ -128,6 +130,20 @@ def test_the_table_in_the_repository_is_that_of_its_records(tmp_path):
     assert (tmp_path / "examples" / "RESULTS.md").read_text(encoding="utf-8") == ours
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
+def test_each_result_in_the_readme_is_one_of_the_table(name):
+    def rows(path, heading):
+        text = (ROOT / path).read_text(encoding="utf-8")
+        table = text[text.index(heading) :].partition("\n\n")[0]
+        return [[cell.strip() for cell in line[1:-1].split("|")] for line in table.splitlines()[2:]]
+
+    measured = [(row[0], *row[2:6]) for row in rows("examples/RESULTS.md", "| system |")]
+    told = rows(name, {"README.md": "| system |", "README.zh.md": "| 系统 |"}[name])
+    assert len(told) > 8
+    for row in told:
+        assert tuple(row) in measured, f"{name} says {row}; python examples/run_all.py --table says otherwise"
+
+
 def test_scripts_run_side_by_side_and_their_table_is_in_order(house):
     folder, make = house
     waits = """
@@ -165,6 +181,8 @@ def test_unknown_scripts_and_seeds_are_refused(house):
     assert "--only 7: no script begins so; there are one, two" in run(folder, "--quick", "--only", "7", code=2)
     assert "--seeds goes with --full" in run(folder, "--quick", "--seeds", "3", code=2)
     assert "--missing goes with --full" in run(folder, "--quick", "--missing", code=2)
+    (folder / "file").touch()
+    assert "--out file: must be a folder" in run(folder, "--quick", "--out", "file", code=2)
     assert "--jobs must be 1 or more, got 0" in run(folder, "--quick", "--jobs", "0", code=2)
     assert "--seeds must be 1 or more, got 0" in run(folder, "--full", "--seeds", "0", code=2)
 

@@ -75,7 +75,10 @@ class Progress:
         if event.history or event.step:  # of a run that is resumed
             of = f" of {event.steps}" if event.steps else ""
             after = f" after {event.step}{of} steps" if event.step else ""
-            print(f"going on with epoch {event.epoch + 1} of {event.epochs}{after}", flush=True)
+            if event.epoch < event.epochs:
+                print(f"going on with epoch {event.epoch + 1} of {event.epochs}{after}", flush=True)
+            else:
+                print(f"nothing to go on with: epoch {event.epoch} of {event.epochs} is done", flush=True)
         if not console.is_terminal:
             return
         self.bar = Bar(
