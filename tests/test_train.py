@@ -308,6 +308,19 @@ def test_weights_mask_examples_exactly():
     np.testing.assert_allclose(scores["loss"], expected["loss"], rtol=1e-6)
 
 
+@pytest.mark.parametrize("size", [2, 8])
+def test_predict_warns_of_nan_and_says_of_which_examples(size):
+    model = dl.sequential(dl.layers.embedding(5, 3), dl.layers.flatten(), dl.layers.dense(2))
+    ids = np.array([[1, 2], [0, 4], [3, 9], [2, 2], [7, 0]])
+    s = dl.train.create_state(model, optax.sgd(0.1), ids[:2])
+    with pytest.warns(
+        UserWarning, match=r"predict: the outputs of 2 of 5 examples hold nan, first those of example 2;"
+    ):
+        found = dl.predict(model, s, ids, batch_size=size)
+    np.testing.assert_array_equal(np.isnan(found).all(axis=1), [False, False, True, False, True])
+    assert np.isfinite(dl.predict(model, s, ids[[0, 1, 3]], batch_size=size)).all()
+
+
 def test_evaluate_and_predict_are_exact_over_uneven_batches(trained):
     state, _ = trained
     logits, _ = model().apply(state.params, state.state, DATA["x"], train=False)

@@ -1,11 +1,13 @@
 """Measuring a model on data, and its predictions."""
 
 import functools
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.core import LayerLike, Ragged, bad_value, describe, specs
@@ -191,6 +193,9 @@ def predict(
     **Args** ``x``: an array or a pytree of arrays, examples first; ``batch_size``: how many go at once;
     ``policy``: as for :func:`jaxdl.fit`; the outputs are float32.
 
+    **Warns** where outputs are nan, of which examples: by inputs or parameters that are not finite, or by ids that are
+    not in the table of an embedding.
+
     Example:
         >>> import optax, jax.numpy as jnp
         >>> from jaxdl import layers, train
@@ -215,9 +220,26 @@ def predict(
 
     size += 0 if spread is None else -size % spread.layout.parts
     if size == count:
-        return jax.tree.map(np.array, forward(x))  # the caller's own, and not read-only
-    parts = [jax.tree.map(np.asarray, forward(_rows(x, start, size, count))) for start in range(0, count, size)]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
+        found = jax.tree.map(np.array, forward(x))  # the caller's own, and not read-only
+    else:
+        parts = [jax.tree.map(np.asarray, forward(_rows(x, start, size, count))) for start in range(0, count, size)]
+        found = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
+    if (rows := _with_nan(found, count)).size:
+        text = (
+            f"predict: the outputs of {len(rows):,} of {count:,} examples hold nan, first those of example {rows[0]}; "
+        )
+        text += "likely inputs or parameters that are not finite, or ids out of an embedding's table"
+        warnings.warn(f"{text}: dl.inspect.locate_nonfinite names the layer", stacklevel=2)
+    return found
+
+
+def _with_nan(outputs: Any, count: int) -> np.ndarray:
+    """Which examples' outputs hold a nan."""
+    found = np.zeros(count, bool)
+    for leaf in jax.tree.leaves(outputs):
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and leaf.shape[:1] == (count,):
+            found |= np.isnan(leaf).any(axis=tuple(range(1, leaf.ndim)))
+    return np.flatnonzero(found)
 
 
 def _rows(x: Any, start: int, size: int, count: int) -> Any:
