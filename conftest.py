@@ -11,6 +11,7 @@ import pytest
 # What Hypothesis keeps has absolute paths in it: it goes outside of the checkout, where tests leave nothing else.
 KEPT = Path(tempfile.gettempdir()) / f"hypothesis-of-{os.environ.get('USER', 'anyone')}"
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(KEPT))
+os.environ["COLUMNS"] = "120"  # whatever terminal the tests are run in
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -200,6 +200,12 @@ def test_offline_and_not_found_says_what_to_put_where(home, monkeypatch):
         data.mnist(home / "nowhere")
 
 
+def test_of_a_set_that_is_there_in_part_the_files_that_lack_are_named(home):
+    (home / "a.gz").write_bytes(A)
+    with pytest.raises(FileNotFoundError, match=r"not found in .*\n  .*: b\.gz is not there, beside those that are\n"):
+        find_files("set", FILES, (), home)
+
+
 def test_an_unwritable_cache_is_named(home, monkeypatch):
     (home / "cache").write_text("a file where the folder should be")
     with pytest.raises(FileNotFoundError, match=r"Not a directory: .*cache/jaxdl"):

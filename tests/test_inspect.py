@@ -31,6 +31,22 @@ def test_summary_names_paths_shapes_and_counts():
     assert text.splitlines()[-1] == "104 parameters, 416 B, and 8 numbers of state"
 
 
+def test_a_summary_fits_the_terminal_and_breaks_paths_behind_slashes(monkeypatch):
+    model = dl.models.text_cnn(100, 6, features=8, filters=4, widths=(3,))
+    texts = dl.Ragged(jnp.zeros((2, 40), jnp.int32), jnp.array([3, 40]))
+    monkeypatch.setenv("COLUMNS", "84")
+    narrow = dl.inspect.summary(model, texts)
+    assert {len(line) for line in narrow.splitlines()[:-2]} == {84}
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in narrow.splitlines() if line.startswith("│")]
+    paths = [path for path, *_ in rows]
+    assert paths[paths.index("windows/width_3/") + 1] == "global_max_pool"
+    assert [row[3] for row in rows[:1]] == ["800"]
+    assert "ragged" in {row[2] for row in rows}
+    monkeypatch.setenv("COLUMNS", "30")
+    assert {len(line) for line in dl.inspect.summary(model, texts).splitlines()[:-2]} == {80}
+    assert "Ragged(x=" in narrow.lines[0].output
+
+
 def test_summary_of_a_large_model_computes_nothing():
     model = dl.sequential(L.dense(100_000), L.dense(100_000))
     text = dl.inspect.summary(model, jax.ShapeDtypeStruct((1, 100_000), jnp.float32))

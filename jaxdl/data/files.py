@@ -42,7 +42,9 @@ def find_files(
     failures: list[str] = []
     for place in [path for root in roots for path in (root / dataset, root)]:
         paths = [place / file.name for file in files]
-        if not all(path.is_file() for path in paths):
+        if lacking := [path.name for path in paths if not path.is_file()]:
+            if len(lacking) < len(paths):
+                failures.append(f"{place}: {', '.join(lacking)} is not there, beside those that are")
             continue
         try:
             for path, file in zip(paths, files, strict=True):

@@ -2,6 +2,8 @@
 
 import io
 import math
+import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -60,7 +62,7 @@ def summary(
     model: LayerLike,
     x: Any,
     *,
-    width: int = 120,
+    width: int | None = None,
     frozen: str | Sequence[str] | None = None,
     compiled: bool = False,
 ) -> Summary:
@@ -70,9 +72,10 @@ def summary(
     the program (see :func:`jaxdl.inspect.count_operations`). It is a ``str``; ``.lines`` has the figures, and a
     notebook shows them, with the bytes of parameters and outputs, as a table (``.html()``).
 
-    **Args** ``x``: an array or spec, or a pytree of them; ``width``: of the text, in characters. ``frozen``: globs of
-    parameters, as :func:`jaxdl.freeze` takes them, to be marked and counted. ``compiled``: compile the forward pass,
-    and say how much memory its program takes.
+    **Args** ``x``: an array or spec, or a pytree of them; ``width``: of the text, in characters, by default the
+    terminal's, from 80 to 120, and 120 where there is none. ``frozen``: globs of parameters, as :func:`jaxdl.freeze`
+    takes them, to be marked and counted. ``compiled``: compile the forward pass, and say how much memory its program
+    takes.
 
     **Raises** ``ValueError`` for a glob that matches no parameter.
 
@@ -110,7 +113,8 @@ def summary(
         foot.append("compiled: " + ", ".join(f"{_bytes(size)} of {name}" for name, size in memory.items()))
     kept = sum(leaf.size for path, leaf in flat_paths(params).items() if path in still)
     still_so = f", {kept:,} of them frozen" if kept else ""
-    aside = f", and {_count(state):,} numbers of state" if _count(state) else ""
+    held = _count(state)
+    aside = f", and {held:,} number{'' if held == 1 else 's'} of state" if held else ""
     foot.append(f"{_count(params):,} parameters, {_bytes(_size(params))}{still_so}{aside}")
     result = Summary(_text(lines, width, bool(_count(state))) + "\n".join(foot))
     result.lines, result.flops, result.memory, result.foot = lines, total.flops, memory, tuple(foot)
@@ -187,28 +191,42 @@ def _memory(forward: Any, *arguments: Any) -> dict[str, int]:
     return {} if found is None else {name: getattr(found, f"{key}_size_in_bytes") for name, key in names.items()}
 
 
-def _text(lines: Sequence[Line], width: int, with_state: bool) -> str:
+def _text(lines: Sequence[Line], width: int | None, with_state: bool) -> str:
     from rich.console import Console
     from rich.table import Table
 
+    if width is None:
+        width = min(max(shutil.get_terminal_size((120, 24)).columns, 80), 120)
     table = Table()
-    table.add_column("path", overflow="fold")  # whole: it is what globs are written after
-    table.add_column("layer")
-    table.add_column("output", no_wrap=True)
+    table.add_column("path", no_wrap=True)  # whole: it is what globs are written after
+    table.add_column("layer", overflow="fold")
+    table.add_column("output", overflow="fold")
     columns = {"parameters": [_number(line.parameters) for line in lines]}
     if with_state:
         columns["state"] = [_number(line.state) for line in lines]
     columns["FLOPs"] = [_big(line.flops, "") if line.flops else "–" for line in lines]
     for name in columns:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     if any(line.notes for line in lines):
         table.add_column("notes")
         columns["notes"] = [", ".join(line.notes) for line in lines]
     for row, line in enumerate(lines):
-        table.add_row(line.path, line.layer, line.output, *(column[row] for column in columns.values()))
+        path = _broken(line.path, width // 4)
+        output = re.sub(r"Ragged\(x=(.*?), lengths=[a-z0-9]*\[\d*\]\)", r"ragged \1", line.output)
+        table.add_row(path, line.layer, output, *(column[row] for column in columns.values()))
     page = io.StringIO()
     Console(file=page, width=width).print(table)
     return page.getvalue()
+
+
+def _broken(path: str, width: int) -> str:
+    """A path in lines of so many characters, broken behind its slashes."""
+    lines = [""]
+    for part in re.findall("[^/]+/?|/", path):
+        if lines[-1] and len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def _number(count: int) -> str:
