@@ -12,7 +12,7 @@ import pytest
 
 import jaxdl as dl
 from jaxdl import layers as L
-from jaxdl.core import build, child_key
+from jaxdl.core import build, child_key, combinator
 
 KEY = jax.random.key(0)
 
@@ -284,40 +284,75 @@ def test_apply_must_return_two_results():
         careless().apply({}, {}, jnp.ones(3), train=False)
 
 
-def test_a_layer_of_ones_own_is_told_what_init_and_the_constructor_must_return():
-    def identity(params, state, x, *, train, key=None):
-        return x, state
+def unchanged(params, state, x, *, train, key=None):
+    return x, state
 
+
+def test_a_layer_of_ones_own_is_told_what_init_must_return():
     @dl.layer
     def no_state():
-        return (lambda key, x: {"w": jnp.ones(2)}), identity
-
-    @dl.layer
-    def no_apply():
-        return lambda key, x: ({}, {})
-
-    @dl.layer
-    def values():
-        return (lambda key, x: ({"w": x.mean()}, {})), identity
+        return (lambda key, x: {"w": jnp.ones(2)}), unchanged
 
     @dl.stateless
     def with_state():
         return (lambda key, x: ({}, {})), (lambda params, x: x)
 
+    @dataclass(frozen=True)
+    class Own:
+        apply = staticmethod(unchanged)
+
+        def init(self, key, x):
+            return {"kernel": jnp.ones(2), "bias": jnp.ones(2)}
+
     x = jax.ShapeDtypeStruct((2, 3), jnp.float32)
-    wrong = (
-        r"no_state\(\): init must return two dicts, \(params, state\); got \{'w': .*\}. Did you mean \(params, \{\}\)"
+    needs = (
+        r": init must return two results, \(params, state\), where state is a dict; got \{.*\}. Did you mean \(params"
     )
-    with pytest.raises(TypeError, match=wrong) as caught:
-        dl.sequential(("own", no_state())).init(jax.random.key(0), x)
-    assert 'in sequential "own"' in caught.value.__notes__[0]
-    with pytest.raises(TypeError, match=r"no_apply\(\): a layer's constructor must return two functions"):
-        no_apply()
-    with pytest.raises(AttributeError, match="mean") as read:
-        values().init(jax.random.key(0), x)
-    assert "values(): init is to read x.shape and x.dtype alone" in read.value.__notes__[0]
-    with pytest.raises(TypeError, match=r"with_state\(\): init of a stateless layer must return a dict"):
+    for own, call in ((no_state(), r"no_state\(\)"), (Own(), "Own")):
+        with pytest.raises(TypeError, match=call + needs) as caught:
+            dl.sequential(("own", own)).init(jax.random.key(0), x)
+        assert 'in sequential "own"' in caught.value.__notes__[0]
+    with pytest.raises(TypeError, match=r"with_state\(\): init of a stateless layer must return the params alone"):
         with_state().init(jax.random.key(0), x)
+
+
+@pytest.mark.parametrize("read", [lambda x: x.mean(), lambda x: jnp.mean(x), lambda x: x * 2.0, lambda x: float(x)])
+def test_an_init_that_looks_for_values_in_a_spec_is_told_that_there_are_none(read):
+    @dl.layer
+    def values():
+        return (lambda key, x: ({"w": read(x)}, {})), unchanged
+
+    @dataclass(frozen=True)
+    class Own:
+        apply = staticmethod(unchanged)
+
+        def init(self, key, x):
+            return {"w": read(x)}, {}
+
+    for own, call in ((values(), "values()"), (Own(), "Own")):
+        with pytest.raises((AttributeError, TypeError), match="ShapeDtypeStruct") as caught:
+            dl.sequential(("own", own)).init(jax.random.key(0), jnp.ones((2, 3)))
+        told = [note for note in caught.value.__notes__ if "init is to read x.shape and x.dtype alone" in note]
+        assert [note.partition(":")[0].strip() for note in told] == [call]
+
+
+def test_a_constructor_is_told_what_it_must_return():
+    def init(key, x):
+        return {}, {}
+
+    for make, made, needs in (
+        (dl.layer, init, r"must return two functions, \(init, apply\)"),
+        (dl.layer, (init, None), r"must return two functions, \(init, apply\)"),
+        (dl.layer, (init, unchanged, "nonsense"), r"must return \(init, apply\) or \(init, apply, Decoding\)"),
+        (dl.stateless, (init, unchanged, None), r"must return \(init, apply\)"),
+        (combinator, (init, 3), r"must return two functions, \(build, apply\)"),
+    ):
+
+        def own(made=made):
+            return made
+
+        with pytest.raises(TypeError, match=rf"own\(.*\): a layer's constructor {needs}"):
+            make(own)()
 
 
 def test_constructors_check_their_arguments():

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.core.contract import Built, LayerLike, Params, Part, State, Visit
-from jaxdl.core.errors import bad_value, located
-from jaxdl.core.layer import Layer, checked_result, decoding_of
+from jaxdl.core.errors import bad_value, located, shapes_alone
+from jaxdl.core.layer import Layer, checked_initial, checked_result, decoding_of
 from jaxdl.core.lift import lift
 from jaxdl.core.spread import inside
 from jaxdl.core.watch import watched
@@ -95,7 +95,8 @@ def build(layer: LayerLike, key: jax.Array, x: Any, visit: Visit | None = None, 
     x = specs(x)
     if isinstance(layer, Layer) and layer.build is not None:
         return layer.build(key, x, visit and _noting(visit, path, layer), path)
-    params, state = layer.init(key, x)
+    with shapes_alone(kind_of(layer)):
+        params, state = checked_initial(kind_of(layer), layer.init(key, x))
     # The key is needed only to train; the spec is the same in both modes.
     output, _ = jax.eval_shape(functools.partial(layer.apply, train=False), params, state, x)
     for path_in, _ in jax.tree.leaves_with_path((params, state)):

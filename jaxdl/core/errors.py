@@ -70,9 +70,11 @@ def shapes_alone(call: str) -> Iterator[None]:
     """Within it, an ``init`` that looks for values in a spec is told that there are none."""
     try:
         yield
-    except AttributeError as error:
-        if "'ShapeDtypeStruct' object" in str(error) and not getattr(error, "__notes__", None):
-            error.add_note(f"  {call}: init is to read x.shape and x.dtype alone; x need not hold values")
+    except (AttributeError, TypeError) as error:
+        word = "init is to read x.shape and x.dtype alone; x need not hold values"
+        told = any(word in note for note in getattr(error, "__notes__", ()))  # by the layer within
+        if "ShapeDtypeStruct" in str(error) and not told:
+            error.add_note(f"  {call}: {word}")
         raise
 
 

@@ -116,18 +116,22 @@ def checked_result(call: str, result: Any) -> tuple[Any, State]:
     return result
 
 
-def _checked_functions(call: str, made: Any) -> Any:
-    """What a constructor returned, if that is ``(init, apply)``, of a layer that decodes with a third."""
-    if not isinstance(made, tuple) or len(made) not in (2, 3) or not all(map(callable, made[:2])):
-        raise bad_type(call, "a layer's constructor must return two functions, (init, apply)", made)
+def _checked_functions(call: str, made: Any, names: str = "(init, apply)", decodes: bool = True) -> Any:
+    """What a constructor returned, if that is two functions, and, of a layer that decodes, its :class:`Decoding`."""
+    third = made[2:] if isinstance(made, tuple) else ()
+    if not isinstance(made, tuple) or len(made) < 2 or not all(map(callable, made[:2])):
+        raise bad_type(call, f"a layer's constructor must return two functions, {names}", made)
+    if len(third) > decodes or not all(decoding is None or isinstance(decoding, Decoding) for decoding in third):
+        also = f" or ({names[1:-1]}, Decoding)" if decodes else ""
+        raise bad_type(call, f"a layer's constructor must return {names}{also}", made)
     return made
 
 
-def _checked_initial(call: str, result: Any) -> tuple[Params, State]:
-    """What ``init`` returned, if that is ``(params, state)``."""
-    if not isinstance(result, tuple) or len(result) != 2 or not all(isinstance(part, dict) for part in result):
+def checked_initial(call: str, result: Any) -> tuple[Params, State]:
+    """What ``init`` returned, if that is ``(params, state)``; else an error that says so."""
+    if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], dict):
         likely = "Did you mean (params, {}), or @stateless in place of @layer?" if isinstance(result, dict) else ""
-        raise bad_type(call, "init must return two dicts, (params, state)", result, likely)
+        raise bad_type(call, "init must return two results, (params, state), where state is a dict", result, likely)
     return result
 
 
@@ -141,7 +145,8 @@ def _record(make: Callable[..., Any], args: Any, kwargs: Any, build: bool, wraps
     call = call_text(kind, described)
     call = f"{kind}(…)" if "\n" in call else call
     with spelled_out(kind, call):
-        first, raw_apply, *decoding = _checked_functions(call, make(*args, **kwargs))
+        names = "(build, apply)" if build else "(init, apply)"
+        first, raw_apply, *decoding = _checked_functions(call, make(*args, **kwargs), names)
 
     def apply(params: Params, state: State, x: Any, *, train: bool, key: jax.Array | None = None) -> tuple[Any, State]:
         check_train(call, train)
@@ -153,7 +158,7 @@ def _record(make: Callable[..., Any], args: Any, kwargs: Any, build: bool, wraps
 
     def init(key: jax.Array, x: Any) -> tuple[Params, State]:
         with spelled_out(kind, call), shapes_alone(call):
-            return first(key, x, None, "")[:2] if build else _checked_initial(call, first(key, x))
+            return first(key, x, None, "")[:2] if build else checked_initial(call, first(key, x))
 
     for function in (init, apply):
         function.__qualname__ = f"{kind}.{function.__name__}"
@@ -259,12 +264,13 @@ def stateless(make: Any = None, *, positionwise: bool = True) -> Any:
     @functools.wraps(make)
     def contract(*args: Any, **kwargs: Any) -> Any:
         kind = make.__name__
-        simple_init, simple_apply, *_ = _checked_functions(kind, make(*args, **kwargs))
+        simple_init, simple_apply = _checked_functions(kind, make(*args, **kwargs), decodes=False)
 
         def init(key: jax.Array, x: Any, /) -> tuple[Params, State]:
             params = simple_init(key, positions(kind, x, positionwise))
-            if not isinstance(params, dict):
-                raise bad_type(kind, "init of a stateless layer must return a dict, its params", params)
+            if isinstance(params, tuple):
+                needs = "init of a stateless layer must return the params alone"
+                raise bad_type(kind, needs, params, "Did you mean @layer in place of @stateless?")
             return params, {}
 
         def apply(
