@@ -2,7 +2,7 @@
 
 python examples/run_all.py --quick --jobs 2   # tiny budgets, minutes: does everything run?
 python examples/run_all.py --full             # the real budgets, hours on two cores; writes examples/RESULTS.md
-python examples/run_all.py --full --missing   # of these only what examples/results has no record of, or an older one
+python examples/run_all.py --full --missing   # of these only what examples/records lacks, or an older one
 python examples/run_all.py --full --only 05 13
 python examples/run_all.py --table            # runs nothing: RESULTS.md from the records
 
@@ -18,7 +18,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,10 +44,11 @@ class Job(NamedTuple):
 
 
 class Started(NamedTuple):
-    """A script at work: its process, the digest of its text as it began, and when that was."""
+    """A script at work: its process, the digest of its text and what it runs on as it began, and when that was."""
 
     process: subprocess.Popen[bytes]
-    script: str
+    digest: str
+    machine: str
     time: float
 
 
@@ -59,7 +60,7 @@ def main() -> None:
         print(f"\n{results.table(found, with_goals=args.full)}")
     if not args.quick:
         lacking = results.write_table()
-        print("RESULTS.md has all runs" if not lacking else f"RESULTS.md has all runs but {lacking}, which it names")
+        print(f"RESULTS.md has all runs, but {lacking}" if lacking else "RESULTS.md has all runs")
     if failed := [job.command for job, outcome in outcomes.items() if "error" in outcome]:
         raise SystemExit("failed: " + "; ".join(failed))
 
@@ -70,42 +71,42 @@ def outcomes_of(args: argparse.Namespace) -> dict[Job, Any]:
     outcomes = {} if args.again else {job: outcome for job in jobs if (outcome := done_before(job))}
     waiting = [job for job in jobs if job not in outcomes]
     done = f", {len(outcomes)} of them done before" if outcomes else ""
-    print(f"{counted(jobs)}{done}; about {estimate(args, waiting)}, {HOW_LONG}; results in {args.out}/", flush=True)
-    names = {job: f"[{number}/{len(jobs)}] {name(job, args)}" for number, job in enumerate(jobs, 1)}
+    runs = f"{len(jobs)} run{'' if len(jobs) == 1 else 's'}"
+    print(f"{runs}{done}; about {estimate(args, waiting)}, {HOW_LONG}; results in {args.out}/", flush=True)
+    names = {job: f"[{number}/{len(jobs)}] {name_of(job, args)}" for number, job in enumerate(jobs, 1)}
+
+    def tell(job: Job, outcome: dict[str, Any]) -> None:
+        outcomes[job] = outcome
+        print(f"{names[job]}\n    {said(outcome)}", flush=True)
+        if args.full and "rows" in outcome:
+            results.record(job.run, job.seed, outcome)
+
     for job, outcome in outcomes.items():
-        tell(names[job], outcome)
+        tell(job, outcome)
     running: dict[Job, Started] = {}
     try:
         while waiting or running:
             while waiting and len(running) < args.jobs:
                 job = waiting.pop(0)
                 print(f"{names[job]} …", flush=True)
-                running[job] = begin(job)
+                running[job] = begin(job, args.jobs)
             for job in [job for job, started in running.items() if started.process.poll() is not None]:
-                outcomes[job] = outcome = end(job, running.pop(job))
-                tell(names[job], outcome)
-                if args.full and "rows" in outcome:
-                    results.record(job.run, job.seed, outcome)
+                tell(job, end(job, running.pop(job)))
             time.sleep(0.05)
     except KeyboardInterrupt:
-        for started in running.values():
-            started.process.kill()
-        first = next(job for job in jobs if job not in outcomes)
-        print(f"\nstopped; the same command goes on with {name(first, args)}")
+        left = [name_of(job, args) for job in jobs if job not in outcomes]
+        same = "the same command, without --again," if args.again else "the same command"
+        print(f"\nstopped; {same} goes on with {left[0]}" if left else "\nstopped; all were done")
         raise SystemExit(130) from None
+    finally:
+        for started in running.values():  # none but after an interrupt or an error
+            started.process.kill()
+            started.process.wait()
     return {job: outcomes[job] for job in jobs}
 
 
-def counted(jobs: Sized) -> str:
-    return f"{len(jobs)} run{'' if len(jobs) == 1 else 's'}"
-
-
-def name(job: Job, args: argparse.Namespace) -> str:
+def name_of(job: Job, args: argparse.Namespace) -> str:
     return f"{job.command} --seed {job.seed}" if args.full else job.command
-
-
-def tell(named: str, outcome: dict[str, Any]) -> None:
-    print(f"{named}\n    {said(outcome)}", flush=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -113,7 +114,7 @@ def arguments() -> argparse.Namespace:
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument("--quick", action="store_true", help="tiny budgets")
     how.add_argument("--full", action="store_true", help="the real budgets: hours")
-    how.add_argument("--table", action="store_true", help="only write RESULTS.md, from the records in examples/results")
+    how.add_argument("--table", action="store_true", help="only write RESULTS.md, from examples/records")
     parser.add_argument("--only", nargs="+", metavar="NN", help="scripts whose names begin so, such as 05 13")
     parser.add_argument("--seeds", type=int, help="at most so many seeds of a run, with --full")
     parser.add_argument("--missing", action="store_true", help="only what has no record or an older one, with --full")
@@ -128,6 +129,8 @@ def arguments() -> argparse.Namespace:
     for name in ("seeds", "missing"):
         if getattr(args, name) and not args.full:
             parser.error(f"--{name} goes with --full")
+    if args.table and (args.only or args.again or args.jobs != 1):
+        parser.error("--table runs nothing: it takes no --only, --again and --jobs")
     for name in ("seeds", "jobs"):
         if (count := getattr(args, name)) is not None and count < 1:
             parser.error(f"--{name} must be 1 or more, got {count}")
@@ -161,16 +164,17 @@ def done_before(job: Job) -> Any:
     if not path.is_file():
         return None
     outcome = json.loads(path.read_text(encoding="utf-8"))
-    return outcome if (outcome["command"], outcome.get("script")) == (job.command, results.digest(job.run)) else None
+    same = outcome["command"] == job.command and not results.outdated(job.run, outcome)
+    return outcome if same and "machine" in outcome else None
 
 
-def begin(job: Job) -> Started:
+def begin(job: Job, beside: int) -> Started:
     """Start the script in a process of its own."""
     job.folder.mkdir(parents=True, exist_ok=True)
     (job.folder / "result.json").unlink(missing_ok=True)
     words = [sys.executable, str(HERE / f"{job.run.script}.py"), *shlex.split(job.words)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])}
-    script = results.digest(job.run)
+    digest = results.digest(job.run)
     with (job.folder / "log.txt").open("w") as stream:
         process = subprocess.Popen(
             [*words, "--seed", str(job.seed), "--out", str(job.folder)],
@@ -178,7 +182,7 @@ def begin(job: Job) -> Started:
             stderr=subprocess.STDOUT,
             env=environment,
         )
-    return Started(process, script, time.perf_counter())
+    return Started(process, digest, results.machine(beside), time.perf_counter())
 
 
 def end(job: Job, started: Started) -> dict[str, Any]:
@@ -190,18 +194,19 @@ def end(job: Job, started: Started) -> dict[str, Any]:
         if "FileNotFoundError" in text and "JAXDL_DATA_DIR" in text:
             return {"left_out": LEFT_OUT}
         return {"error": f"ended with {code}; the last of {log}:\n" + "\n".join(text.strip().splitlines()[-15:])}
-    rows = json.loads((job.folder / "result.json").read_text(encoding="utf-8"))
+    try:
+        rows = json.loads((job.folder / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        return {"error": f"ended well, but without its result: {error}"}
     if lost := [
         goal
         for goal in job.run.goals
         if job.words == job.run.full and not any(results.meant(goal, row) for row in rows)
     ]:
         return {"error": f"no row of {job.folder / 'result.json'} is what is meant by {lost[0]}"}
-    outcome = {"command": job.command, "script": started.script, "machine": results.machine()}
+    outcome = {"command": job.command, "script": started.digest, "machine": started.machine}
     outcome |= {"seconds": seconds, "rows": rows}
-    part = job.folder / "outcome.part"
-    part.write_text(json.dumps(outcome, indent=1, ensure_ascii=False), encoding="utf-8")
-    part.rename(job.folder / "outcome.json")
+    results.write_whole(job.folder / "outcome.json", json.dumps(outcome, indent=1, ensure_ascii=False))
     return outcome
 
 

@@ -214,8 +214,7 @@ def test_a_run_that_is_resumed_says_where_it_goes_on(capsys):
         {"step": 2},
         {"step": 2, "steps": None},
         {"history": {"epoch": [1]}},
-        {"epoch": 3},
-        {"epoch": 4, "step": 1},
+        {"epoch": 3, "history": {"epoch": [1, 2, 3]}},
     ):
         with Progress() as progress:
             progress(replace(event, **changes))
@@ -223,7 +222,7 @@ def test_a_run_that_is_resumed_says_where_it_goes_on(capsys):
         "going on with epoch 2 of 3 after 2 of 4 steps",
         "going on with epoch 2 of 3 after 2 steps",
         "going on with epoch 2 of 3",
-        "nothing to go on with: epoch 4 of 3 is done",
+        "nothing is left to do: 3 epochs are done, 3 are asked for",
     ]
 
 

@@ -45,6 +45,13 @@ def test_a_summary_fits_the_terminal_and_breaks_paths_behind_slashes(monkeypatch
     monkeypatch.setenv("COLUMNS", "30")
     assert {len(line) for line in dl.inspect.summary(model, texts).splitlines()[:-2]} == {80}
     assert "Ragged(x=" in narrow.lines[0].output
+    long = dl.sequential(("a_name_that_is_much_longer_than_a_column_could_be", L.dense(90_000)))
+    text = dl.inspect.summary(long, jax.ShapeDtypeStruct((1, 9), jnp.float32), width=60)
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
+    assert "".join(path for path, *_ in rows) == "a_name_that_is_much_longer_than_a_column_could_be"
+    assert rows[0][3] == "900,000"
+    with pytest.raises(ValueError, match="summary: width must be 60 or more.*got 59"):
+        dl.inspect.summary(long, jnp.ones((1, 9)), width=59)
 
 
 def test_summary_of_a_large_model_computes_nothing():

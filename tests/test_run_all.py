@@ -98,29 +98,40 @@ def test_the_real_budget_sets_the_mean_of_seeds_beside_the_target(house):
     assert table.startswith("# Results of the course")
     assert "96.00 (95.00 to 97.00) % | ≥ 95.5 | 2 s | `python examples/one.py` |" in table
     assert "| ≥ 97, **missed** | 2 s | `python examples/two.py` |" in table
-    assert table.splitlines()[-1] in text
+    assert next(line for line in table.splitlines() if "two.py" in line) in text
     assert "one.py" not in run(folder, "--full", "--only", "two", "--seeds", "1")
     assert "Not run yet" not in table
-    assert json.loads((folder / "results" / "one.2.json").read_text(encoding="utf-8"))["rows"][0]["value"] == 97
+    assert json.loads((folder / "records" / "one.2.json").read_text(encoding="utf-8"))["rows"][0]["value"] == 97
 
 
 def test_records_outlive_the_folder_and_the_table_names_what_they_lack(house):
     folder, _ = house
-    assert "RESULTS.md has all runs but 5, which it names" in run(folder, "--full", "--only", "one", "--seeds", "1")
+    assert "RESULTS.md has all runs, but 5 not run yet" in run(folder, "--full", "--only", "one", "--seeds", "1")
     shutil.rmtree(folder / "runs")
     assert "5 runs; about" in run(folder, "--full", "--missing")
     assert not (folder / "runs" / "full" / "one" / "seed_0").exists()
     table = (folder / "RESULTS.md").read_text(encoding="utf-8")
     assert "96.00 (95.00 to 97.00) % | ≥ 95.5 | 2 s | `python examples/one.py` |" in table
-    (folder / "results" / "two.1.json").unlink()
+    assert "6 runs, 5 of them done before" in run(folder, "--full")
+    (folder / "records" / "two.1.json").unlink()
     with (folder / "one.py").open("a") as stream:
         stream.write("# the script is another now\n")
-    assert "RESULTS.md has all runs but 1, which it names" in run(folder, "--table")
+    words = "RESULTS.md has all runs, but 1 not run yet, 3 by an earlier text of the script"
+    assert words in run(folder, "--table")
     table = (folder / "RESULTS.md").read_text(encoding="utf-8")
     assert "`python examples/one.py` † |" in table
     assert "† by an earlier text of the script." in table
     assert table.endswith("Not run yet:\n\n- `python examples/two.py`, seed 1\n")
-    assert "4 runs" in run(folder, "--full", "--missing")
+    assert "| `python examples/two.py` |" in table
+    assert "96.00 (95.00 to 97.00) %, 2 of 3 seeds" in table
+    told = run(folder, "--full", "--only", "one", "--seeds", "1")
+    assert "RESULTS.md has all runs, but 1 not run yet, 2 by an earlier text of the script" in told
+    table = (folder / "RESULTS.md").read_text(encoding="utf-8")
+    assert table.count("python examples/one.py") == 1, "one row, though its seeds are of unlike age"
+    text = run(folder, "--full", "--missing")
+    assert "3 runs, 1 of them done before" in text
+    assert text.endswith("RESULTS.md has all runs\n")
+    assert (folder / "records" / "two.1.json").exists()
 
 
 def test_the_table_in_the_repository_is_that_of_its_records(tmp_path):
@@ -147,16 +158,17 @@ def test_each_result_in_the_readme_is_one_of_the_table(name):
 def test_scripts_run_side_by_side_and_their_table_is_in_order(house):
     folder, make = house
     waits = """
-here = pathlib.Path("{}")
-here.touch()
+begun = time.monotonic()
 while not pathlib.Path("{}").exists():
+    assert time.monotonic() - begun < 60, "the other does not run"
     time.sleep(0.02)
 """
-    make(one=(waits.format("a", "b") + "time.sleep(0.5)", "()"), two=(waits.format("b", "a"), "()"))
+    begun = 'pathlib.Path("begun").touch()'
+    two = "runs/quick/two_epochs_1/seed_0/outcome.json"
+    make(one=(begun + waits.format(two), "()"), two=(waits.format("begun"), "()"))
     text = run(folder, "--quick", "--jobs", "2")
-    assert text.index("/2] python examples/two.py --epochs 1\n    ") < text.index(
-        "python examples/one.py --epochs 1\n    "
-    )
+    first, second = (text.index(f"/2] python examples/{name}.py --epochs 1\n    ") for name in ("two", "one"))
+    assert first < second
     assert text.index("| `python examples/one.py") < text.index("| `python examples/two.py")
 
 
@@ -165,6 +177,7 @@ def test_what_has_no_data_is_left_out_and_what_fails_is_named(house):
     make(
         lost=('raise FileNotFoundError("no numbers; did you mean JAXDL_DATA_DIR=…?")', "()"),
         broken=('raise ValueError("something is wrong here")', "()"),
+        silent=("raise SystemExit(0)", "()"),
         other=("", '(Goal("letters", "accuracy", "≥", 1),)'),
         sound=("", GOAL.format(1)),
     )
@@ -172,8 +185,9 @@ def test_what_has_no_data_is_left_out_and_what_fails_is_named(house):
     assert "left out, its data is not at hand" in text
     assert "ValueError: something is wrong here" in text
     assert "is what is meant by Goal(data='letters'" in text
-    assert "failed: python examples/broken.py; python examples/other.py" in text
-    assert "95.00 % | ≥ 1 |" in text
+    assert "ended well, but without its result" in text
+    assert "failed: python examples/broken.py; python examples/silent.py; python examples/other.py" in text
+    assert "95.00 %, 1 of 3 seeds | ≥ 1 |" in text
 
 
 def test_unknown_scripts_and_seeds_are_refused(house):

@@ -11,9 +11,12 @@ from typing import Any
 
 import jax
 
-from jaxdl.core import LayerLike, Part, build, describe, flat_paths, select, specs
+from jaxdl.core import LayerLike, Part, bad_value, build, describe, flat_paths, select, specs
 from jaxdl.inspect.operations import by_path, in_all, operations_by_name
 from jaxdl.inspect.page import table_page
+
+LEAST_WIDTH = 60
+"""Columns of a terminal, below which a table would cut numbers."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def summary(
     takes them, to be marked and counted. ``compiled``: compile the forward pass, and say how much memory its program
     takes.
 
-    **Raises** ``ValueError`` for a glob that matches no parameter.
+    **Raises** ``ValueError`` for a glob that matches no parameter, and for a width below 60.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -197,8 +200,11 @@ def _text(lines: Sequence[Line], width: int | None, with_state: bool) -> str:
 
     if width is None:
         width = min(max(shutil.get_terminal_size((120, 24)).columns, 80), 120)
+    elif width < LEAST_WIDTH:
+        raise bad_value("summary", f"width must be {LEAST_WIDTH} or more, for the numbers' sake", width)
     table = Table()
-    table.add_column("path", no_wrap=True)  # whole: it is what globs are written after
+    paths = [_broken(line.path, width // 4) for line in lines]  # whole: it is what globs are written after
+    table.add_column("path", no_wrap=True)
     table.add_column("layer", overflow="fold")
     table.add_column("output", overflow="fold")
     columns = {"parameters": [_number(line.parameters) for line in lines]}
@@ -211,21 +217,21 @@ def _text(lines: Sequence[Line], width: int | None, with_state: bool) -> str:
         table.add_column("notes")
         columns["notes"] = [", ".join(line.notes) for line in lines]
     for row, line in enumerate(lines):
-        path = _broken(line.path, width // 4)
         output = re.sub(r"Ragged\(x=(.*?), lengths=[a-z0-9]*\[\d*\]\)", r"ragged \1", line.output)
-        table.add_row(path, line.layer, output, *(column[row] for column in columns.values()))
+        table.add_row(paths[row], line.layer, output, *(column[row] for column in columns.values()))
     page = io.StringIO()
     Console(file=page, width=width).print(table)
     return page.getvalue()
 
 
 def _broken(path: str, width: int) -> str:
-    """A path in lines of so many characters, broken behind its slashes."""
+    """A path in lines of at most so many characters, broken behind its slashes, and within a name that is longer."""
     lines = [""]
     for part in re.findall("[^/]+/?|/", path):
-        if lines[-1] and len(lines[-1] + part) > width:
-            lines.append("")
-        lines[-1] += part
+        for piece in (part[start : start + width] for start in range(0, len(part), width)):
+            if len(lines[-1] + piece) > width:
+                lines.append("")
+            lines[-1] += piece
     return "\n".join(lines)
 
 

@@ -78,7 +78,7 @@ class Progress:
             if event.epoch < event.epochs:
                 print(f"going on with epoch {event.epoch + 1} of {event.epochs}{after}", flush=True)
             else:
-                print(f"nothing to go on with: epoch {event.epoch} of {event.epochs} is done", flush=True)
+                print(f"nothing is left to do: {event.epoch} epochs are done, {event.epochs} are asked for", flush=True)
         if not console.is_terminal:
             return
         self.bar = Bar(
