@@ -192,7 +192,7 @@ def test_the_network_of_the_result_is_chosen_by_validation_alone_and_learns_from
 
     def teach(model, texts, epochs, seed, **watched):
         name = next(name for name in models if models[name] is model)
-        taught.append((name, len(texts["y"]), epochs, sorted(watched)))
+        taught.append((name, len(texts["y"]), epochs, seed, sorted(watched)))
         return Namespace(params={"w": np.zeros(7)}, name=name), {"validation_accuracy": curves[name], "seconds": [1.0]}
 
     def predict(model, trained, x):
@@ -207,7 +207,8 @@ def test_the_network_of_the_result_is_chosen_by_validation_alone_and_learns_from
     monkeypatch.setattr("sys.argv", ["08_text.py", "--epochs", "9", "--seed", "3", "--out", str(tmp_path)])
     lesson.main()
     watched = ["callbacks", "validation"]
-    assert taught == [("validates", 36, 9, watched), ("tests", 36, 9, watched), ("validates", 40, 2, [])]
+    together = [("validates", 40, 2, seed, []) for seed in (9, 10, 11)]
+    assert taught == [("validates", 36, 9, 3, watched), ("tests", 36, 9, 3, watched), *together]
     rows = {row["system"]: row["value"] for row in json.loads((tmp_path / "result.json").read_text("utf-8"))}
     assert (rows["validates"], rows["tests"], rows[lesson.BEST], rows[lesson.LINEAR]) == (0, 100, 0, 100)
 
@@ -475,7 +476,7 @@ def test_a_critic_whose_slope_is_asked_for_has_no_batch_norm(script):
         generator, discriminator = lesson.networks(kind, (8, 8, 1))
         assert ("batch_norm" in repr(discriminator)) is normed
         assert "batch_norm" in repr(generator)
-    for kind, (_, options) in lesson.KINDS.items():
+    for kind, (_, options, _) in lesson.KINDS.items():
         assert ("penalty" in options) is (kind == "wgan")
         generator, discriminator = lesson.networks(kind, (8, 8, 1))
         z = jax.ShapeDtypeStruct((3, lesson.LATENTS), jnp.float32)
