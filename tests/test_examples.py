@@ -44,10 +44,11 @@ def test_resume_is_killed_and_comes_to_the_same_bits(tmp_path):
     text = run("resume.py", "--kills", 1, "--epochs", 8, "--out", tmp_path / "out").strip().splitlines()
     assert text[0].startswith("killed; what is left: checkpoint_")
     assert text[1].startswith("killed 1 times; going on to the end from checkpoint_")
-    count, of = text[-2].split()[:3:2]
+    # Killed while an older checkpoint was being deleted, it has Orbax warn of that one: behind what the script prints.
+    same = next(line for line in text if line.endswith("equal bit for bit"))
+    count, of = same.split()[:3:2]
     assert count == of
-    assert text[-2].endswith("equal bit for bit")
-    assert text[-1] == "history equal: True"
+    assert text[text.index(same) + 1] == "history equal: True"
 
 
 @pytest.mark.slow
