@@ -72,9 +72,9 @@ def write_table() -> str:
     text = f"""# Results of the course
 
 What `python examples/run_all.py --full` came to: the mean over three seeds, with the least and the greatest, or one
-seed of what takes long. The time is of the training, compiling included. The parameters of a GAN are its generator's.
-What is chosen is chosen on a validation part; GANs have none: how long they train was settled by what the judge says of
-their samples.
+seed of what takes long. The time is that of the clock over the training, compiling included, whatever else the machine
+did. The parameters of a GAN are its generator's. What is chosen is chosen on a validation part; GANs have none: how
+long they train was settled by what the judge says of their samples.
 
 {table(found, with_goals=True)}
 """

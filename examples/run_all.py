@@ -27,7 +27,6 @@ from systems import RUNS, Run
 
 HERE = Path(__file__).parent
 LEFT_OUT = "left out, its data is not at hand"
-HOW_LONG = "one alone on two cores"
 
 
 class Job(NamedTuple):
@@ -72,7 +71,8 @@ def outcomes_of(args: argparse.Namespace) -> dict[Job, Any]:
     waiting = [job for job in jobs if job not in outcomes]
     done = f", {len(outcomes)} of them done before" if outcomes else ""
     runs = f"{len(jobs)} run{'' if len(jobs) == 1 else 's'}"
-    print(f"{runs}{done}; about {estimate(args, waiting)}, {HOW_LONG}; results in {args.out}/", flush=True)
+    took = f"about {estimate(args, waiting)}, one alone on two cores"
+    print(f"{runs}{done}; {took}; results in {args.out}/", flush=True)
     names = {job: f"[{number}/{len(jobs)}] {name_of(job, args)}" for number, job in enumerate(jobs, 1)}
 
     def tell(job: Job, outcome: dict[str, Any]) -> None:
@@ -165,7 +165,7 @@ def done_before(job: Job) -> Any:
         return None
     outcome = json.loads(path.read_text(encoding="utf-8"))
     same = outcome["command"] == job.command and not results.outdated(job.run, outcome)
-    return outcome if same and "machine" in outcome else None
+    return outcome if same else None
 
 
 def begin(job: Job, beside: int) -> Started:

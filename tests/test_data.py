@@ -202,7 +202,7 @@ def test_offline_and_not_found_says_what_to_put_where(home, monkeypatch):
 
 def test_of_a_set_that_is_there_in_part_the_files_that_lack_are_named(home):
     (home / "a.gz").write_bytes(A)
-    with pytest.raises(FileNotFoundError, match=r"not found in .*\n  .*: b\.gz is not there, beside those that are\n"):
+    with pytest.raises(FileNotFoundError, match=r"not found in .*\n  .* lacks b\.gz, and holds the others\n"):
         find_files("set", FILES, (), home)
 
 

@@ -40,11 +40,10 @@ def test_a_summary_fits_the_terminal_and_breaks_paths_behind_slashes(monkeypatch
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in narrow.splitlines() if line.startswith("│")]
     paths = [path for path, *_ in rows]
     assert paths[paths.index("windows/width_3/") + 1] == "global_max_pool"
-    assert [row[3] for row in rows[:1]] == ["800"]
-    assert "ragged" in {row[2] for row in rows}
+    assert rows[0][2:4] == ["ragged", "800"]
     monkeypatch.setenv("COLUMNS", "30")
     assert {len(line) for line in dl.inspect.summary(model, texts).splitlines()[:-2]} == {80}
-    assert "Ragged(x=" in narrow.lines[0].output
+    assert narrow.lines[0].output == "ragged float32[2,40,8]"
     long = dl.sequential(("a_name_that_is_much_longer_than_a_column_could_be", L.dense(90_000)))
     text = dl.inspect.summary(long, jax.ShapeDtypeStruct((1, 9), jnp.float32), width=60)
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]

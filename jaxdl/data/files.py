@@ -44,7 +44,7 @@ def find_files(
         paths = [place / file.name for file in files]
         if lacking := [path.name for path in paths if not path.is_file()]:
             if len(lacking) < len(paths):
-                failures.append(f"{place}: {', '.join(lacking)} is not there, beside those that are")
+                failures.append(f"{place} lacks {', '.join(lacking)}, and holds the others")
             continue
         try:
             for path, file in zip(paths, files, strict=True):

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from jaxdl.core import LayerLike, Part, bad_value, build, describe, flat_paths, select, specs
+from jaxdl.core import LayerLike, Part, Ragged, bad_value, build, describe, flat_paths, select, specs
 from jaxdl.inspect.operations import by_path, in_all, operations_by_name
 from jaxdl.inspect.page import table_page
 
@@ -95,7 +95,7 @@ def summary(
         32 FLOPs forward, 32 B of outputs
         16 parameters, 64 B
     """
-    parts: list[Part] = []
+    columns, parts = _columns(width), list[Part]()
 
     def visit(key: jax.Array) -> Any:
         built = build(model, key, specs(x), parts.append)
@@ -119,22 +119,22 @@ def summary(
     held = _count(state)
     aside = f", and {held:,} number{'' if held == 1 else 's'} of state" if held else ""
     foot.append(f"{_count(params):,} parameters, {_bytes(_size(params))}{still_so}{aside}")
-    result = Summary(_text(lines, width, bool(_count(state))) + "\n".join(foot))
+    result = Summary(_text(lines, columns, bool(_count(state))) + "\n".join(foot))
     result.lines, result.flops, result.memory, result.foot = lines, total.flops, memory, tuple(foot)
     return result
 
 
 def _line(part: Part, flops: int, still: set[str]) -> Line:
-    members = math.prod(n for _, n in part.stacks)
+    members, output = math.prod(n for _, n in part.stacks), part.built.output
     return Line(
         part.path,
         repr(part.layer),
-        describe(part.built.output),
+        f"ragged {describe(output.x)}" if isinstance(output, Ragged) else describe(output),
         _count(part.built.params),
         _count(part.built.state),
         flops,
         _size(part.built.params),
-        members * _size(part.built.output),
+        members * _size(output),
         (*_notes(part), *_frozen_note(part, still)),
     )
 
@@ -194,14 +194,10 @@ def _memory(forward: Any, *arguments: Any) -> dict[str, int]:
     return {} if found is None else {name: getattr(found, f"{key}_size_in_bytes") for name, key in names.items()}
 
 
-def _text(lines: Sequence[Line], width: int | None, with_state: bool) -> str:
+def _text(lines: Sequence[Line], width: int, with_state: bool) -> str:
     from rich.console import Console
     from rich.table import Table
 
-    if width is None:
-        width = min(max(shutil.get_terminal_size((120, 24)).columns, 80), 120)
-    elif width < LEAST_WIDTH:
-        raise bad_value("summary", f"width must be {LEAST_WIDTH} or more, for the numbers' sake", width)
     table = Table()
     paths = [_broken(line.path, width // 4) for line in lines]  # whole: it is what globs are written after
     table.add_column("path", no_wrap=True)
@@ -217,11 +213,19 @@ def _text(lines: Sequence[Line], width: int | None, with_state: bool) -> str:
         table.add_column("notes")
         columns["notes"] = [", ".join(line.notes) for line in lines]
     for row, line in enumerate(lines):
-        output = re.sub(r"Ragged\(x=(.*?), lengths=[a-z0-9]*\[\d*\]\)", r"ragged \1", line.output)
-        table.add_row(paths[row], line.layer, output, *(column[row] for column in columns.values()))
+        table.add_row(paths[row], line.layer, line.output, *(column[row] for column in columns.values()))
     page = io.StringIO()
     Console(file=page, width=width).print(table)
     return page.getvalue()
+
+
+def _columns(width: int | None) -> int:
+    """How many characters a table may be wide: as asked, or as the terminal is, within limits."""
+    if width is None:
+        return min(max(shutil.get_terminal_size((120, 24)).columns, 80), 120)
+    if width < LEAST_WIDTH:
+        raise bad_value("summary", f"width must be {LEAST_WIDTH} or more, for the numbers' sake", width)
+    return width
 
 
 def _broken(path: str, width: int) -> str:
