@@ -81,12 +81,12 @@ def test_peers_agree(peer: str, name: str) -> None:
 def test_peers_train_and_predict(peer: str, name: str) -> None:
     trained = session(peer, name)
     means: list[float] = []
-    trained.train(3, means.append)
-    assert len(means) == 3 and means[2] < means[0]
+    epochs = 8 if name in RANDOM else 3  # dropout makes means of so few examples uneven
+    trained.train(epochs, means.append)
+    assert len(means) == epochs and means[-1] < means[0]
     again: list[float] = []
     trained.train(1, again.append)  # From the workload's weights once more.
-    if peer in ("torch", "nnx", "equinox") and name not in RANDOM:
-        np.testing.assert_allclose(again, means[:1], rtol=1e-5)
+    np.testing.assert_allclose(again, means[:1], rtol=1e-5)
     passes: list[float] = []
     trained.predict(2, passes.append)
     assert passes == [0.0, 0.0]

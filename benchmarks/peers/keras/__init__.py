@@ -19,7 +19,7 @@ from benchmarks.machine import cpu_count, dtype, platform
 from benchmarks.peers.dispatched import choose_device
 from benchmarks.peers.keras.networks import MODELS
 from benchmarks.peers.keras.weights import load
-from benchmarks.workloads import Autoencoder, Workload
+from benchmarks.workloads import SEED, Autoencoder, Workload
 
 __all__ = ["MODELS", "Session"]
 
@@ -50,7 +50,8 @@ class Session:
         return 1
 
     def model(self) -> keras.Model:
-        """The compiled model with the workload's weights."""
+        """The compiled model with the workload's weights; what it shuffles and drops is the same each time."""
+        keras.utils.set_random_seed(SEED)
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy("mixed_bfloat16" if dtype() == "bfloat16" else "float32")
         model = MODELS[type(self.workload.network)](self.workload.network)

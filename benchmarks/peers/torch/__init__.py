@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from benchmarks.machine import cpu_count, dtype, platform
 from benchmarks.peers.torch.networks import MODELS
 from benchmarks.peers.torch.weights import load
-from benchmarks.workloads import Autoencoder, Workload
+from benchmarks.workloads import SEED, Autoencoder, Workload
 
 __all__ = ["MODELS", "Session"]
 
@@ -70,6 +70,7 @@ class Session:
 
     def step(self) -> Step:
         """What trains on a batch, from the workload's weights on, and gives its loss."""
+        torch.manual_seed(SEED)  # of dropout
         network = self.network()
         trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
         optimizer = torch.optim.Adam(trained, lr=self.workload.network.learning_rate, fused=True)
