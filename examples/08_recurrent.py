@@ -87,7 +87,7 @@ def recall(args):
             rng = np.random.default_rng(args.seed)
             train, test = (sequences(count, gap, rng) for count in (2000, 1000))
             if gap == args.gaps[0]:
-                print(f"\n{name}\n{dl.inspect.summary(model, train['x'])}")
+                print(f"\n{name}\n{dl.inspect.summary(model, train['x'][:1])}")
             trained, history = dl.fit(
                 model, train, loss=dl.losses.cross_entropy, optimizer=CLIPPED, epochs=args.epochs, batch_size=50,
                 metrics={"accuracy": dl.metrics.accuracy}, seed=args.seed, callbacks=[learned], progress=False,
