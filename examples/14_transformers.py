@@ -75,9 +75,7 @@ def draw_attention(path, model, trained, tokens, shown, said):
             box = {"facecolor": "#d95f02", "alpha": float(share / looks.max()), "linewidth": 0, "pad": 2}
             axes.text(across, row, word, family="monospace", va="center", fontsize=9, bbox=box)
             across += len(word) + 1
-    axes.set(
-        xlim=(-15, 70), ylim=(len(shown) - 0.4, -0.6), title="what each was taken to ask for, and the words looked at"
-    )
+    axes.set(xlim=(-15, 70), ylim=(len(shown) - 0.4, -0.6), title="what each asks for, and the words looked at")
     axes.axis("off")
     figure.savefig(path, dpi=120)
 
@@ -102,6 +100,7 @@ def main():
         validation=validation,
         metrics={"accuracy": dl.metrics.accuracy},
         seed=args.seed,
+        transform=dl.data.augment.crop(2) if args.dataset == "mnist" else None,  # moved by up to two pixels
     )
     seconds, predicted = course.seconds(history), dl.predict(model, trained, test["x"]).argmax(-1)
     dl.inspect.plot_history(history, args.out / "learning_curves.png")
