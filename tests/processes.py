@@ -80,6 +80,10 @@ def shares(folder):
     dl.interop.save_params(f"{folder}/params.safetensors", s.params)
     said = dl.predict(model, s, x), dl.predict(model, one, x)
     found["predicted"] = farthest(*said)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        dl.predict(model, s, np.full_like(x, np.nan))
+    found["nan"] = [int(count) for count in multihost_utils.process_allgather(np.array(len(caught)))]
     if me == 0:
         found["saved"] = farthest(dl.interop.load_params(f"{folder}/params.safetensors"), one.params)
     return found

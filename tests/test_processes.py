@@ -47,6 +47,7 @@ def test_two_processes_train_as_one_and_each_reads_its_share(tmp_path):
     assert max(shown[name] for name in ("source", "stream", "arrays", "predicted", "saved")) < 1e-5, shown
     # Of 44 examples in batches of 16 two times; a tail of 12 divides by two as well.
     assert shown["read"] == [44, 44]
+    assert shown["nan"] == [1, 0]  # the first one warns
     assert shown["files"] == ["arrays_0.csv", "source_0.csv", "stream_0.csv"]
     assert shown["warned"] == ["run: each of the 2 processes trains by itself. Did you mean mesh=dl.mesh(data=-1)?"]
     assert err == ""

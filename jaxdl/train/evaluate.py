@@ -224,7 +224,7 @@ def predict(
     else:
         parts = [jax.tree.map(np.asarray, forward(_rows(x, start, size, count))) for start in range(0, count, size)]
         found = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
-    if (rows := _with_nan(found, count)).size:
+    if (rows := _with_nan(found, count)).size and (spread is None or spread.team.is_first):
         text = (
             f"predict: the outputs of {len(rows):,} of {count:,} examples hold nan, first those of example {rows[0]}; "
         )
