@@ -3,7 +3,7 @@
 A tokenizer, trained on the training texts alone, makes words (Chinese: characters) integers, an embedding makes those
 vectors, and a network reads them in their order. Texts of like length share a batch, so that little of it is padding.
 In the end the network that is the best on the validation part learns from both parts, training and validation, three
-times from other initial values, and the answers are averaged: the three make different mistakes, so together fewer.
+times from other initial values, and the answers are averaged: they make different mistakes, and together often fewer.
 
 python examples/08_text.py                             # questions by what they ask for, in six kinds
 python examples/08_text.py --dataset sst2              # each is found through JAXDL_DATA_DIR, or downloaded
@@ -88,9 +88,10 @@ def main():
     counts = ", ".join(f"{len(part['y']):,}" for part in texts)
     print(f"{args.dataset}: {counts} texts to train, validate and test; {tokenizer.get_vocab_size():,} tokens")
     models = {name: SYSTEMS[name](tokenizer.get_vocab_size(), 1 + int(train["y"].max())) for name in args.systems}
+    one = jax.tree.map(lambda leaf: leaf[:1], texts[0]["x"])
     judged, tested, curves, costs = {}, {}, {}, {}
     for name, model in models.items():
-        print(f"\n{name}\n{dl.inspect.summary(model, texts[1]['x'])}")
+        print(f"\n{name}\n{dl.inspect.summary(model, one)}")
         end = dl.early_stopping("validation_accuracy", mode="max", patience=5)
         trained, history = teach(model, texts[0], args.epochs, args.seed, validation=texts[1], callbacks=[end])
         costs[name] = course.count(trained.params), course.seconds(history)
@@ -108,8 +109,8 @@ def main():
         trained, history = teach(models[best], both, epochs, seed)
         answers += jax.nn.softmax(dl.predict(models[best], trained, texts[2]["x"]))
         seconds += course.seconds(history)
-    costs[BEST] = 3 * course.count(trained.params), seconds
-    tested[BEST] = 100 * np.mean(answers.argmax(-1) == test["y"])
+    costs[f"{BEST}: {best}"] = 3 * course.count(trained.params), seconds
+    tested[f"{BEST}: {best}"] = 100 * np.mean(answers.argmax(-1) == test["y"])
     draw(args.out / "accuracy.png", args.dataset, tested, curves)
     rows = [(args.dataset, costs[name][0], "test accuracy", tested[name], "%", costs[name][1]) for name in tested]
     course.report(args.out, [course.Result(name, *row) for name, row in zip(tested, rows, strict=True)])
