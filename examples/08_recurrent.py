@@ -9,7 +9,7 @@ python examples/08_recurrent.py --dataset recall   # a token to remember
 python examples/08_recurrent.py --dataset recall --gaps 5 10 20 --epochs 5
 """
 
-import functools
+from functools import partial
 
 import course
 import jax
@@ -23,15 +23,17 @@ from jaxdl import layers as L
 SENTENCES = ["I love this film", "I hate this film"]
 
 
-def keeping(place, count):
-    """Biases of the gates: 5 for the one that keeps what is carried, so that σ(5) = 0.993 of it stays at each step."""
-    return lambda key, shape, dtype: jnp.zeros((count, shape[0] // count), dtype).at[place].set(5).ravel()
+def chrono(key, shape, dtype, gates, keep, write):
+    """Biases b of the gates by Tallec and Ollivier, 2018: of what is carried, σ(b) = t / (1 + t) is kept at each step,
+    for a time t up to 160 that each unit draws; a gate of its own lets in what is new as rarely, σ(−b)."""
+    b = jnp.log(jax.random.uniform(key, (shape[0] // gates,), dtype, 1, 160))
+    return jnp.zeros((gates, len(b)), dtype).at[write].set(-b).at[keep].set(b).ravel()  # one gate of a GRU does both
 
 
 CELLS = {
     "simple RNN": L.simple_rnn,
-    "LSTM": functools.partial(L.lstm, bias_init=keeping(1, 4)),
-    "GRU": functools.partial(L.gru, bias_init=keeping(1, 3), reset="before"),
+    "LSTM": partial(L.lstm, bias_init=partial(chrono, gates=4, keep=1, write=0)),
+    "GRU": partial(L.gru, bias_init=partial(chrono, gates=3, keep=1, write=1), reset="before"),
 }
 KINDS, NOISE = 8, 8  # how many tokens there are to remember, and others
 CLIPPED = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(3e-3))  # gradients that explode are cut
@@ -47,8 +49,7 @@ def sentences(args):
 
     def ask(event):
         if event.kind == "epoch":
-            logits, _ = model.apply(event.state.params, {}, data["x"], train=False)
-            sure.append(jax.nn.sigmoid(logits[:, 0]))
+            sure.append(jax.nn.sigmoid(model.apply(event.state.params, {}, data["x"], train=False)[0][:, 0]))
 
     trained, history = dl.fit(
         model, data, loss=dl.losses.binary_cross_entropy, optimizer=optax.adam(1e-3), epochs=args.epochs, batch_size=2,
