@@ -148,6 +148,25 @@ def test_mixup_makes_labels_soft_where_it_is_asked_for(script):
         assert jax.eval_shape(augment, batch, KEY)["y"].shape == shape
 
 
+# Lesson 8: recurrent networks
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU"])
+def test_what_a_unit_carries_fades_in_the_time_that_its_gate_drew(script, name):
+    cell = script("08_recurrent").CELLS[name](64, outputs="all")
+    x = jnp.zeros((1, 21, 1)).at[0, 0].set(1.0)  # what is to be remembered, then nothing
+    params, _ = jax.jit(cell.init)(KEY, x)
+    kernel = jnp.zeros_like(params["kernel"])
+    kernel = kernel.at[:, 128:192].set(3.0)  # of the candidate alone
+    params = params | {"kernel": kernel, "recurrent_kernel": jnp.zeros_like(params["recurrent_kernel"])}
+    h = np.asarray(cell.apply(params, {}, x, train=False)[0][0], np.float64)
+    carried = np.arctanh(2 * h) if name == "LSTM" else h
+    kept = (carried[-1] / carried[0]) ** (1 / 20)
+    times = kept / (1 - kept)
+    assert 1 <= times.min() < 40 < 120 < times.max() <= 160
+    np.testing.assert_allclose(carried[0], np.tanh(3) * (1 - kept), rtol=1e-3)  # as rarely written as it is forgotten
+
+
 # Lesson 8: texts
 
 
