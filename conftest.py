@@ -1,6 +1,7 @@
 """What holds for every test, and for every example in a docstring."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 KEPT = Path(tempfile.gettempdir()) / f"hypothesis-of-{os.environ.get('USER', 'anyone')}"
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(KEPT))
 os.environ["COLUMNS"] = "120"  # whatever terminal the tests are run in
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # begun in the background: the tests' Ctrl-C shall be heard
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="module")

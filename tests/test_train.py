@@ -551,6 +551,20 @@ def test_ctrl_c_returns_what_is_reached():
     assert jnp.isfinite(state.params["dense"]["kernel"]).all()
 
 
+def test_ctrl_c_is_nothing_to_a_process_that_was_told_to_ignore_it():
+    def press(event):
+        if event.kind == "program":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        _, history = fit(epochs=3, callbacks=[press])
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert history["epoch"] == [1, 2, 3]
+
+
 def test_a_second_ctrl_c_interrupts_at_once():
     def press_twice(event):
         if event.kind == "program":

@@ -132,7 +132,7 @@ def _tell(failed: Sequence[Process], started: Sequence[Process]) -> None:
 
 @contextmanager
 def _passing_on(started: Sequence[Process]) -> Iterator[Signals]:
-    """Within it, Ctrl-C and SIGTERM go to the processes; it gives a list of what came."""
+    """Within it, Ctrl-C and SIGTERM go to the processes, where they are not ignored; it gives a list of what came."""
     signals: list[tuple[int, float]] = []
 
     def passed(number: int, frame: FrameType | None) -> None:
@@ -140,7 +140,8 @@ def _passing_on(started: Sequence[Process]) -> Iterator[Signals]:
         for process in started:
             process.send(number)
 
-    before = {number: signal.signal(number, passed) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, passed) for number in heard}
     try:
         yield signals
     finally:

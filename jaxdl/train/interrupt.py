@@ -18,7 +18,8 @@ class Interrupt:
 def catch_interrupt(terminate: bool = False) -> Iterator[Interrupt]:
     """Within it, the first Ctrl-C is noted in the object it gives; a second one interrupts as ever.
 
-    Outside of the main thread, where Python delivers no signals, it does nothing.
+    Outside of the main thread, where Python delivers no signals, it does nothing. A signal that the process was begun
+    to ignore, as a shell script begins what it leaves in the background, stays ignored.
 
     **Args** ``terminate``: note SIGTERM as well, which otherwise ends the process at once.
     """
@@ -34,7 +35,7 @@ def catch_interrupt(terminate: bool = False) -> Iterator[Interrupt]:
         interrupt.terminated = interrupt.terminated or number == signal.SIGTERM
 
     signals = [signal.SIGINT, signal.SIGTERM] if terminate else [signal.SIGINT]
-    before = {number: signal.signal(number, note) for number in signals}
+    before = {number: signal.signal(number, note) for number in signals if signal.getsignal(number) != signal.SIG_IGN}
     try:
         yield interrupt
     finally:
