@@ -18,8 +18,8 @@ class Interrupt:
 def catch_interrupt(terminate: bool = False) -> Iterator[Interrupt]:
     """Within it, the first Ctrl-C is noted in the object it gives; a second one interrupts as ever.
 
-    Outside of the main thread, where Python delivers no signals, it does nothing. A signal that the process was begun
-    to ignore, as a shell script begins what it leaves in the background, stays ignored.
+    Outside of the main thread, where Python delivers no signals, it does nothing. A signal that is ignored stays
+    ignored, as Ctrl-C is in what a shell script starts with ``&``.
 
     **Args** ``terminate``: note SIGTERM as well, which otherwise ends the process at once.
     """
