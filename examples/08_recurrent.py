@@ -2,7 +2,7 @@
 
 The first is the classifier of the course as it stands, on two sentences. The second shows why LSTM and GRU were made:
 the first token of a sequence is to be named at its end, after a growing gap of other tokens. What a simple RNN carries
-is multiplied by the same matrix at each step, so its gradient fades; gates let the others carry it on unchanged.
+is multiplied by the same matrix at each step, so its gradient fades; gates let the others carry it nearly unchanged.
 
 python examples/08_recurrent.py                    # two sentences
 python examples/08_recurrent.py --dataset recall   # a token to remember
@@ -23,19 +23,20 @@ from jaxdl import layers as L
 SENTENCES = ["I love this film", "I hate this film"]
 
 
-def chrono(key, shape, dtype, gates, keep, write):
-    """Biases b of the gates by Tallec and Ollivier, 2018: of what is carried, σ(b) = t / (1 + t) is kept at each step,
-    for a time t up to 160 that each unit draws; a gate of its own lets in what is new as rarely, σ(−b)."""
-    b = jnp.log(jax.random.uniform(key, (shape[0] // gates,), dtype, 1, 160))
-    return jnp.zeros((gates, len(b)), dtype).at[write].set(-b).at[keep].set(b).ravel()  # one gate of a GRU does both
+def chrono(key, shape, dtype, gates, keep, write=None):
+    """Biases by Tallec and Ollivier, 2018: a gate keeps σ(b) = t / (1 + t) of what is carried at each step, with a time
+    t up to REACH for each unit; where another lets in what is new (a GRU's does both), as rarely, σ(−b)."""
+    b = jnp.log(jax.random.uniform(key, (shape[0] // gates,), dtype, 1, REACH))
+    bias = jnp.zeros((gates, len(b)), dtype).at[keep].set(b)
+    return (bias if write is None else bias.at[write].set(-b)).ravel()
 
 
 CELLS = {
     "simple RNN": L.simple_rnn,
     "LSTM": partial(L.lstm, bias_init=partial(chrono, gates=4, keep=1, write=0)),
-    "GRU": partial(L.gru, bias_init=partial(chrono, gates=3, keep=1, write=1), reset="before"),
+    "GRU": partial(L.gru, bias_init=partial(chrono, gates=3, keep=1), reset="before"),
 }
-KINDS, NOISE = 8, 8  # how many tokens there are to remember, and others
+KINDS, NOISE, REACH = 8, 8, 160  # how many tokens there are to remember, and others, and over how long a gap
 CLIPPED = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(3e-3))  # gradients that explode are cut
 
 
@@ -84,11 +85,10 @@ def recall(args):
     found, sizes, seconds = {name: [] for name in CELLS}, {}, dict.fromkeys(CELLS, 0.0)
     for name, cell in CELLS.items():
         model = dl.models.text_rnn(KINDS + NOISE, KINDS, cell=cell, features=16, hidden=32)
+        print(f"\n{name}\n{dl.inspect.summary(model, np.zeros((1, 1 + args.gaps[0]), np.int32))}")
         for gap in args.gaps:
             rng = np.random.default_rng(args.seed)
             train, test = (sequences(count, gap, rng) for count in (2000, 1000))
-            if gap == args.gaps[0]:
-                print(f"\n{name}\n{dl.inspect.summary(model, train['x'][:1])}")
             trained, history = dl.fit(
                 model, train, loss=dl.losses.cross_entropy, optimizer=CLIPPED, epochs=args.epochs, batch_size=50,
                 metrics={"accuracy": dl.metrics.accuracy}, seed=args.seed, callbacks=[learned], progress=False,
@@ -110,7 +110,7 @@ def recall(args):
 def main():
     parser = course.parser(__doc__, "08_recurrent", ["sentences", "recall"])
     parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--gaps", type=int, nargs="+", default=[10, 20, 40, 80, 160], help="of recall")
+    parser.add_argument("--gaps", type=int, nargs="+", default=[10, 20, 40, 80, REACH], help="of recall")
     args = course.parse(parser)
     args.gaps = sorted(args.gaps)
     course.report(args.out, sentences(args) if args.dataset == "sentences" else recall(args))

@@ -73,8 +73,8 @@ def write_table() -> str:
 
 What `python examples/run_all.py --full` came to: the mean over three seeds, with the least and the greatest, or one
 seed of what takes long. The time is that of the clock over the training, compiling included, whatever else the machine
-did. The parameters of a GAN are its generator's. What is chosen is chosen on a validation part; GANs have none: how
-long they train was settled by what the judge says of their samples.
+did; of three seeds the median. The parameters of a GAN are its generator's. What is chosen is chosen on a validation
+part; GANs have none: how long they train was settled by what the judge says of their samples.
 
 {table(found, with_goals=True)}
 """
@@ -118,15 +118,15 @@ def _lines(outcomes: Iterable[tuple[Run, dict[str, Any]]], with_goals: bool) -> 
             groups.setdefault(key, []).append((run, row, outdated(run, outcome)))
     for (_, called, system, data, figure), found in sorted(groups.items(), key=lambda item: item[0][0]):
         run, rows = found[0][0], [row for _, row, _ in found]
-        size, values = rows[0]["parameters"], [row["value"] for row in rows]
+        sizes, values = {row["parameters"] for row in rows}, [row["value"] for row in rows]
         result = shown(values, rows[0]["unit"])
         if with_goals and len(values) < run.seeds:
             result += f", {len(values)} of {run.seeds} seeds"
         mark = " †" if any(old for _, _, old in found) else ""
         target = [judged(run.goals, rows[0], statistics.mean(values))] if with_goals else []
-        seconds = statistics.mean(row["seconds"] for row in rows)
+        seconds = statistics.median(row["seconds"] for row in rows)
         time = "" if not seconds else f"{seconds:.0f} s" if seconds < 180 else f"{seconds / 60:.0f} min"
-        count = "" if size is None else f"{size:,}"
+        count = " or ".join(f"{size:,}" for size in sorted(sizes - {None}))  # seeds may choose other networks
         yield [system, count, data, figure, result, *target, time, f"`{called}`{mark}"]
 
 

@@ -226,8 +226,8 @@ def test_the_network_of_the_result_is_chosen_by_validation_alone_and_learns_from
     monkeypatch.setattr("sys.argv", ["08_text.py", "--epochs", "9", "--seed", "3", "--out", str(tmp_path)])
     lesson.main()
     watched = ["callbacks", "validation"]
-    together = [("validates", 40, 2, seed, []) for seed in (9, 10, 11)]
-    assert taught == [("validates", 36, 9, 3, watched), ("tests", 36, 9, 3, watched), *together]
+    thrice = [("validates", 40, 2, seed, []) for seed in (9, 10, 11)]
+    assert taught == [("validates", 36, 9, 3, watched), ("tests", 36, 9, 3, watched), *thrice]
     rows = {row["system"]: row["value"] for row in json.loads((tmp_path / "result.json").read_text("utf-8"))}
     together = f"{lesson.BEST}: validates"
     assert (rows["validates"], rows["tests"], rows[together], rows[lesson.LINEAR]) == (0, 100, 0, 100)

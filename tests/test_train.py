@@ -14,7 +14,9 @@ import pytest
 
 import jaxdl as dl
 from jaxdl import layers as L
+from jaxdl.launch.launcher import _passing_on
 from jaxdl.train import create_state, trace_count
+from jaxdl.train.interrupt import catch_interrupt
 
 RNG = np.random.default_rng(0)
 DATA = {"x": RNG.normal(size=(23, 3)).astype(np.float32), "y": RNG.integers(0, 2, 23).astype(np.int32)}
@@ -563,6 +565,19 @@ def test_ctrl_c_is_nothing_to_a_process_that_was_told_to_ignore_it():
     finally:
         signal.signal(signal.SIGINT, before)
     assert history["epoch"] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("catch", "asked"), [(catch_interrupt, True), (_passing_on, [])], ids=["fit", "launch"])
+def test_signals_are_caught_but_where_they_are_ignored(catch, asked):
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with catch(asked):
+            assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+            assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_second_ctrl_c_interrupts_at_once():

@@ -38,7 +38,8 @@ Signals = Sequence[tuple[int, float]]
 def launch(script: Sequence[str], count: int, devices: int, timeout: int, *, all_output: bool = False) -> int:
     """Run a script as so many processes of this machine; gives the status to exit with.
 
-    Where one fails the others are ended: its status is that of all. Ctrl-C and SIGTERM are passed on to each.
+    Where one fails the others are ended: its status is that of all. Ctrl-C and SIGTERM, unless they are
+    ignored, are passed on to each.
     """
     address = f"127.0.0.1:{_free_port()}"
     place = ["--processes", count, "--coordinator", address, "--devices", devices, "--timeout", timeout]

@@ -194,7 +194,7 @@ def predict(
     ``policy``: as for :func:`jaxdl.fit`; the outputs are float32.
 
     **Warns** where outputs are nan, of which examples: by inputs or parameters that are not finite, or by ids that are
-    not in the table of an embedding.
+    not in the table of an embedding. Of several processes the first one warns.
 
     Example:
         >>> import optax, jax.numpy as jnp
